@@ -1,0 +1,2 @@
+//! The `ckgate` program.
+fn main() {}

@@ -1,0 +1,31 @@
+use jiff::Timestamp;
+
+use super::{AgentId, BoundHost, Permission, Permissions};
+
+/// One line of a token's policy: what it may do with one agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolicyEntry {
+    /// The agent.
+    pub agent: AgentId,
+    /// What is permitted with it; never empty.
+    pub access: Permissions,
+}
+
+/// What a live record permits: these agents, from this host, until then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Where requests must come from.
+    pub host: BoundHost,
+    /// The first moment at which nothing is permitted any more, to the millisecond.
+    pub expires_at: Timestamp,
+    /// At most one entry an agent, in the order in which they were given.
+    pub entries: Vec<PolicyEntry>,
+}
+
+impl Grant {
+    /// Whether some entry names `agent` with `permission`.
+    #[must_use]
+    pub fn allows(&self, agent: AgentId, permission: Permission) -> bool {
+        self.entries.iter().any(|entry| entry.agent == agent && entry.access.contains(permission))
+    }
+}

@@ -1,0 +1,153 @@
+//! Durable records and the feed of deletions.
+//!
+//! Owns the one trait every engine implements, and the engines. Leaves caching and freshness to
+//! `cache`. Must always hold: what a call acknowledged survives `kill -9` and power loss, a deletion
+//! is never undone, and the store keeps ids, never token text.
+
+mod sqlite;
+
+use std::fmt;
+use std::future::Future;
+
+use jiff::Timestamp;
+
+pub use sqlite::{SqliteSettings, SqliteStore};
+
+use crate::policy::AgentId;
+use crate::token::{AccountName, Record, TokenId};
+
+/// Where records live. It is always safe to answer [`StoreError`]; it is never safe to answer
+/// `Ok` before the fact is durable, or `Ok(None)` when it is only unknown.
+pub trait TokenStore: Send + Sync + 'static {
+    /// Keeps a new record. `Ok` = on disk.
+    fn create(&self, record: Record) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The record named `id`, expired or not. `None` is authoritative: deleted, swept or never made.
+    fn get(&self, id: TokenId) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send;
+
+    /// One page of an account's live records, newest first.
+    fn list(&self, query: ListQuery) -> impl Future<Output = Result<ListPage, StoreError>> + Send;
+
+    /// Removes a record and writes the deletion to the feed in one transaction. `Ok` = on disk.
+    fn delete(
+        &self,
+        deletion: Deletion,
+    ) -> impl Future<Output = Result<DeleteOutcome, StoreError>> + Send;
+
+    /// Removes at most `limit` records whose expiry is at or before `expired_before`, and feed
+    /// entries of tokens that have expired by then. Returns how many records went.
+    fn sweep(
+        &self,
+        expired_before: Timestamp,
+        limit: u32,
+    ) -> impl Future<Output = Result<u32, StoreError>> + Send;
+
+    /// The deletions after `since`; `None` asks for the present end of the feed without entries.
+    fn deletions(
+        &self,
+        since: Option<FeedCursor>,
+    ) -> impl Future<Output = Result<Feed, StoreError>> + Send;
+
+    /// Whether a token that lives at `now` is bound to one of these serialised hosts.
+    fn host_is_bound(
+        &self,
+        hosts: [String; 3],
+        now: Timestamp,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+}
+
+/// Which records [`TokenStore::list`] returns.
+#[derive(Clone, Debug)]
+pub struct ListQuery {
+    /// Only this account's.
+    pub account: AccountName,
+    /// Only those whose policy names this agent.
+    pub agent: Option<AgentId>,
+    /// Only those made under these keys: the others' text cannot be derived any more.
+    pub key_ids: Vec<u8>,
+    /// Only those that expire after this moment.
+    pub now: Timestamp,
+    /// How many to pass over.
+    pub offset: u64,
+    /// How many to return at most.
+    pub limit: u32,
+}
+
+/// One page of records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListPage {
+    /// Newest first.
+    pub records: Vec<Record>,
+    /// Whether a record follows the last of these.
+    pub has_next: bool,
+}
+
+/// What to delete: this token, if it is this account's.
+#[derive(Clone, Debug)]
+pub struct Deletion {
+    /// The account that asks.
+    pub account: AccountName,
+    /// The token.
+    pub id: TokenId,
+    /// The early expiry in the token's text: how long the deletion has to be remembered at least.
+    pub expires_at: Timestamp,
+    /// When the deletion was asked for.
+    pub now: Timestamp,
+}
+
+/// What a deletion found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeleteOutcome {
+    /// The record was there and is gone, durably.
+    Deleted,
+    /// The account's own record was deleted before, or has been swept after its expiry.
+    AlreadyGone,
+    /// The record belongs to another account.
+    NotYours,
+}
+
+/// A place in the feed of deletions; only the engine that made it can read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FeedCursor(pub(crate) u64);
+
+/// An answer of the feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Feed {
+    /// The deletions since the cursor, and the cursor to ask with next.
+    Deletions {
+        /// The deleted ids, in any order; repeats are harmless.
+        ids: Vec<TokenId>,
+        /// Ask with this next.
+        next: FeedCursor,
+    },
+    /// The feed no longer reaches back to the cursor: whoever asks must forget what it has cached.
+    Gap {
+        /// Ask with this next.
+        next: FeedCursor,
+    },
+}
+
+/// The store could not do what was asked. Nothing may be concluded from it about any token.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It did not answer, or not in time.
+    #[error("the store is unavailable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A stored record cannot be read.
+    #[error("the stored record of token {id} cannot be read: {problem}")]
+    Unreadable {
+        /// The token.
+        id: TokenId,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// Its queue is full.
+    #[error("the store is overloaded")]
+    Overloaded,
+}
+
+impl fmt::Display for FeedCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,5 @@
+//! SQLite.
+/// Settings.
+pub struct SqliteSettings;
+/// Store.
+pub struct SqliteStore;
