@@ -1,4 +1,9 @@
 //! ckgate: client-side access tokens for any self-hosted Letta agents API.
+//!
+//! A reverse proxy that issues `ck-let-` tokens bound to one end user's agents, permissions,
+//! hostname and expiry, and decides on every request made with one. The map of the code is
+//! `src/ARCHITECTURE.md`.
+
 pub mod policy;
 pub mod store;
 pub mod token;

@@ -22,6 +22,21 @@ impl AgentId {
         parse_uuid4(uuid.as_bytes()).map(Self).ok_or(InvalidAgentId)
     }
 
+    /// Appends the one spelling to a path.
+    pub(super) fn append_to(self, path: &mut String) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        path.push_str(PREFIX);
+        for nibble in 0..32_u32 {
+            if matches!(nibble, 8 | 12 | 16 | 20) {
+                path.push('-');
+            }
+            let value = (self.0 >> (124 - 4 * nibble)) & 0xf;
+            path.extend(
+                usize::try_from(value).ok().and_then(|v| DIGITS.get(v)).copied().map(char::from),
+            );
+        }
+    }
+
     /// The UUID as a big-endian number; what the store keeps.
     #[must_use]
     pub const fn as_u128(self) -> u128 {

@@ -320,3 +320,17 @@ fn has_broken_a_label(name: &str) -> bool {
     let is_a_label = |label: &str| label.get(..4).is_some_and(|l| l.eq_ignore_ascii_case("xn--"));
     name.split('.').any(is_a_label) && Host::parse(name).is_err()
 }
+
+impl fmt::Display for WebOrigin<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme.as_str(), self.host)?;
+        if self.port == self.scheme.default_port() { Ok(()) } else { write!(f, ":{}", self.port) }
+    }
+}
+
+impl fmt::Display for Authority<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.host)?;
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}

@@ -1,10 +1,41 @@
-//! What may be asked, where, by whom, and the answer.
+//! What may be asked (operations, in a table), where (a canonical path), by whom (a grant), and the
+//! answer: a permit or a denial.
+//!
+//! Does no I/O and never asks for the time. Leaves secrets to `token` and status codes to the data
+//! path. Must always hold: nothing granted means nothing allowed, and what is sent upstream is
+//! rebuilt from what was judged.
+
 mod agent_id;
+mod body;
+mod decide;
+mod denial;
 mod grant;
 mod host;
+mod path;
 mod permission;
+mod query;
+mod query_rule;
+mod redact;
+mod route;
+mod route_file;
+mod shape;
+
+#[cfg(test)]
+mod tests;
 
 pub use agent_id::{AgentId, InvalidAgentId};
+pub use body::BodyRule;
+pub use decide::{
+    Asked, Judged, OriginHeader, PendingPermit, Permit, PermittedBody, Rules, Whence,
+    WithoutOrigin, decide, permit_server_key,
+};
+pub use denial::{Denial, Place};
 pub use grant::{Grant, PolicyEntry};
 pub use host::{Authority, BoundHost, HOSTNAME_LENGTH_MAX, InvalidHostname, Scheme, WebOrigin};
+pub use path::{CanonicalPath, PathRefusal};
 pub use permission::{Permission, Permissions, UnknownPermission};
+pub use query::{Query, QueryRefusal};
+pub use query_rule::QueryRule;
+pub use redact::{Unreadable, redact};
+pub use route::{Operation, RouteTable, Verdict};
+pub use route_file::RouteProblem;

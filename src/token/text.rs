@@ -32,7 +32,7 @@ pub struct TokenText(Zeroizing<String>);
 
 /// The decoded bytes of a token's text, not yet verified. Equal bytes are the same token, tag
 /// included, so they can key a cache of verified tokens.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy)]
 pub struct TokenBytes([u8; BYTES_LENGTH]);
 
 /// What a token's text says once its tag has been verified.
@@ -97,6 +97,19 @@ impl TokenBytes {
         let mut bytes = [0; BYTES_LENGTH];
         let written = URL_SAFE_NO_PAD.decode_slice(digits, &mut bytes).ok()?;
         (written == BYTES_LENGTH).then_some(Self(bytes))
+    }
+
+    /// Compares in constant time: the tag is as good as a password.
+    #[must_use]
+    pub fn equals(&self, other: &Self) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(&self.0, &other.0).is_ok()
+    }
+
+    /// The last 16 random bits of the id, for spreading tokens over a table.
+    #[must_use]
+    pub fn random_end(&self) -> u16 {
+        let [.., high, low] = self.parts().0;
+        u16::from_be_bytes([*high, *low])
     }
 
     fn parts(&self) -> (&[u8; SIGNED_LENGTH], &[u8; TAG_LENGTH]) {

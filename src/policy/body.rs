@@ -1,0 +1,310 @@
+//! Judges the JSON body of an inspected operation: strict JSON, admitted fields, admitted shapes.
+//!
+//! One pass, no tree. Strict means what two parsers cannot read differently: UTF-8 without a byte
+//! order mark, no key twice in one object at any depth, bounded nesting, whole surrogate pairs.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+
+use super::query_rule::ECHO_LENGTH_MAX;
+use super::shape::{Field, Shape};
+
+/// The top-level fields an operation admits in its body, and the shape of each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BodyRule(BTreeMap<Box<str>, Shape>);
+
+/// Why a body was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum BodyRefusal {
+    NotStrictJson(String),
+    NotAdmitted { name: String, problem: String },
+}
+
+impl BodyRule {
+    /// Reads the rule from field names and the names of their shapes.
+    pub(super) fn parse(fields: &BTreeMap<Box<str>, String>) -> Result<Self, String> {
+        let read = |(name, shape): (&Box<str>, &String)| {
+            let shape = Shape::named(shape);
+            shape.map(|shape| (name.clone(), shape))
+        };
+        fields.iter().map(read).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The admitted fields and the names of their shapes.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        self.0.iter().map(|(name, shape)| (&**name, shape.name()))
+    }
+
+    /// Judges a body.
+    pub(super) fn judge(&self, body: &[u8], depth_max: usize) -> Result<(), BodyRefusal> {
+        let text = std::str::from_utf8(body)
+            .map_err(|_| BodyRefusal::NotStrictJson("it is not UTF-8".to_owned()))?;
+        let walk = Walk { depth_max, refusal: RefCell::new(None) };
+        let mut json = serde_json::Deserializer::from_str(text);
+        let top =
+            Value { walk: &walk, expected: Expected::Top(self), place: &Step::Root, depth: 0 };
+        let end = top.deserialize(&mut json).and_then(|()| json.end());
+        match (walk.refusal.into_inner(), end) {
+            (Some(refusal), _) => Err(refusal),
+            (None, Err(e)) => Err(BodyRefusal::NotStrictJson(e.to_string())),
+            (None, Ok(())) => Ok(()),
+        }
+    }
+}
+
+/// What is shared by the whole pass.
+struct Walk {
+    depth_max: usize,
+    refusal: RefCell<Option<BodyRefusal>>,
+}
+
+/// What a value is held against.
+#[derive(Clone, Copy)]
+enum Expected<'a> {
+    Top(&'a BodyRule),
+    Field(&'a Shape),
+    /// Like `Field`, and `null` is as good as absent.
+    Optional(&'a Shape),
+}
+
+/// Where a value stands, for the message.
+enum Step<'a> {
+    Root,
+    Field(&'a Step<'a>, &'a str),
+    Item(&'a Step<'a>, usize),
+}
+
+impl fmt::Display for Step<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Field(Step::Root, name) => echo(f, name),
+            Self::Field(parent, name) => {
+                write!(f, "{parent}.")?;
+                echo(f, name)
+            }
+            Self::Item(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
+}
+
+fn echo(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
+    name.chars().take(ECHO_LENGTH_MAX).try_for_each(|c| write!(f, "{}", c.escape_debug()))
+}
+
+#[derive(Clone, Copy)]
+struct Value<'a> {
+    walk: &'a Walk,
+    expected: Expected<'a>,
+    place: &'a Step<'a>,
+    depth: usize,
+}
+
+impl Value<'_> {
+    fn shape(&self) -> Option<&Shape> {
+        match self.expected {
+            Expected::Top(_) => None,
+            Expected::Field(shape) | Expected::Optional(shape) => Some(shape),
+        }
+    }
+
+    fn refuse<E: serde::de::Error>(&self, problem: impl Into<String>) -> E {
+        self.refuse_at(self.place, problem)
+    }
+
+    fn refuse_at<E: serde::de::Error>(&self, place: &Step<'_>, problem: impl Into<String>) -> E {
+        let problem = problem.into();
+        let refusal = BodyRefusal::NotAdmitted { name: place.to_string(), problem };
+        self.walk.refusal.borrow_mut().get_or_insert(refusal);
+        E::custom("not admitted")
+    }
+
+    fn mismatch<E: serde::de::Error>(&self) -> E {
+        match self.expected {
+            Expected::Top(_) => E::custom("the body must be an object"),
+            Expected::Field(shape) | Expected::Optional(shape) => {
+                self.refuse(format!("must be {}", shape.description()))
+            }
+        }
+    }
+
+    fn scalar<E: serde::de::Error>(self, admitted: bool) -> Result<(), E> {
+        if admitted { Ok(()) } else { Err(self.mismatch()) }
+    }
+
+    fn below(&self) -> Result<usize, String> {
+        if self.depth >= self.walk.depth_max {
+            Err(format!("it nests deeper than {}", self.walk.depth_max))
+        } else {
+            Ok(self.depth + 1)
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Value<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Value<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
+        let absent = matches!(self.expected, Expected::Optional(_));
+        let any = matches!(self.shape(), Some(Shape::Any));
+        self.scalar(absent || any)
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<(), E> {
+        let admitted = matches!(self.shape(), Some(Shape::Any | Shape::Boolean));
+        self.scalar(admitted)
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<(), E> {
+        let admitted = matches!(self.shape(), Some(Shape::Any | Shape::Integer));
+        self.scalar(admitted)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<(), E> {
+        let admitted = matches!(self.shape(), Some(Shape::Any | Shape::Integer));
+        self.scalar(admitted)
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<(), E> {
+        let admitted = matches!(self.shape(), Some(Shape::Any));
+        self.scalar(admitted)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
+        let admitted = match self.shape() {
+            Some(Shape::Any | Shape::String | Shape::TextOr(_)) => true,
+            Some(Shape::Word(words)) => words.contains(&text),
+            _ => false,
+        };
+        self.scalar(admitted)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let item_shape = match self.shape() {
+            Some(Shape::Any) => &Shape::Any,
+            Some(Shape::ListOf(item) | Shape::TextOr(item)) => *item,
+            _ => return Err(self.mismatch()),
+        };
+        let depth = self.below().map_err(A::Error::custom)?;
+        let mut index = 0;
+        loop {
+            let place = Step::Item(self.place, index);
+            let expected = Expected::Field(item_shape);
+            let item = Value { walk: self.walk, expected, place: &place, depth };
+            if items.next_element_seed(item)?.is_none() {
+                return Ok(());
+            }
+            index += 1;
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        if !matches!(self.shape(), None | Some(Shape::Any | Shape::Object(_))) {
+            return Err(self.mismatch());
+        }
+        let depth = self.below().map_err(A::Error::custom)?;
+        let mut seen = Keys::default();
+        while let Some(Key(key)) = fields.next_key()? {
+            let place = Step::Field(self.place, &key);
+            let expected = match self.expected_of(&key) {
+                Some(expected) => expected,
+                None => {
+                    return Err(self.refuse_at(&place, "is not admitted for this operation"));
+                }
+            };
+            let duplicate = seen.contains(&key);
+            if duplicate {
+                return Err(A::Error::custom(format!("the key `{place}` is there twice")));
+            }
+            fields.next_value_seed(Value { walk: self.walk, expected, place: &place, depth })?;
+            seen.insert(key);
+        }
+        if let Some(Shape::Object(known)) = self.shape() {
+            let missing = known.iter().find(|field| field.required && !seen.contains(field.name));
+            if let Some(Field { name, .. }) = missing {
+                return Err(self.refuse_at(&Step::Field(self.place, name), "is missing"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Value<'a> {
+    /// What the object's field `key` is held against; `None` when it is not admitted.
+    fn expected_of(&self, key: &str) -> Option<Expected<'a>> {
+        match self.expected {
+            Expected::Top(rule) => rule.0.get(key).map(Expected::Optional),
+            Expected::Field(Shape::Object(fields)) | Expected::Optional(Shape::Object(fields)) => {
+                let field = fields.iter().find(|field| field.name == key)?;
+                Some(Expected::Field(&field.shape))
+            }
+            Expected::Field(_) | Expected::Optional(_) => Some(Expected::Field(&Shape::Any)),
+        }
+    }
+}
+
+/// A key, borrowed from the body where it has no escapes.
+struct Key<'de>(Cow<'de, str>);
+
+impl<'de> serde::Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+        impl<'de> Visitor<'de> for KeyVisitor {
+            type Value = Key<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Borrowed(key)))
+            }
+
+            fn visit_str<E>(self, key: &str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Owned(key.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+/// The keys of one object: a list while they are few, a set beyond, so that many stay linear.
+#[derive(Default)]
+struct Keys<'de> {
+    few: Vec<Cow<'de, str>>,
+    many: HashSet<Cow<'de, str>>,
+}
+
+const FEW: usize = 16;
+
+impl<'de> Keys<'de> {
+    fn contains(&self, key: &str) -> bool {
+        self.few.iter().any(|seen| seen == key)
+            || (!self.many.is_empty() && self.many.contains(key))
+    }
+
+    fn insert(&mut self, key: Cow<'de, str>) {
+        if self.few.len() < FEW {
+            self.few.push(key);
+        } else {
+            self.many.insert(key);
+        }
+    }
+}
