@@ -5,44 +5,68 @@
 //! is never undone, and the store keeps ids, never token text.
 
 mod sqlite;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::future::Future;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-pub use sqlite::{SqliteSettings, SqliteStore};
+pub use sqlite::{OpenError, SqliteSettings, SqliteStore};
 
 use crate::policy::AgentId;
 use crate::token::{AccountName, Record, TokenId};
 
+/// Most deletions in one answer of the feed.
+pub const FEED_PAGE_MAX: usize = 10_000;
+/// How long an entry stays in the feed after its token has expired. Once every gate's own clock says
+/// that the token has expired and its last stream is cut, nobody needs the entry any more; this
+/// margin covers clocks that disagree and streams in their grace.
+pub const FEED_KEPT_AFTER_EXPIRY: SignedDuration = SignedDuration::from_hours(1);
+/// Most rows that one [`TokenStore::sweep`] removes, whatever its caller asks: creates wait for it.
+pub const SWEEP_LIMIT_MAX: u32 = 1000;
+
 /// Where records live. It is always safe to answer [`StoreError`]; it is never safe to answer
 /// `Ok` before the fact is durable, or `Ok(None)` when it is only unknown.
+///
+/// Times are kept to the millisecond; what is finer is cut off. A call whose future is dropped, or
+/// that is answered with an error, may still have been carried out.
 pub trait TokenStore: Send + Sync + 'static {
-    /// Keeps a new record. `Ok` = on disk.
+    /// Keeps a new record. `Ok` = on disk. Ids are never used twice: a record whose id is there
+    /// already is an error and changes nothing.
     fn create(&self, record: Record) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// The record named `id`, expired or not. `None` is authoritative: deleted, swept or never made.
     fn get(&self, id: TokenId) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send;
 
-    /// One page of an account's live records, newest first.
+    /// One page of an account's live records, newest first: by id, which begins with the creation
+    /// time. A record that cannot be read fails the whole page; it is never passed over in silence.
     fn list(&self, query: ListQuery) -> impl Future<Output = Result<ListPage, StoreError>> + Send;
 
-    /// Removes a record and writes the deletion to the feed in one transaction. `Ok` = on disk.
+    /// Removes a record, readable or not, and writes the deletion to the feed in one transaction.
+    /// `Ok` = on disk, and visible to every later [`TokenStore::deletions`].
     fn delete(
         &self,
         deletion: Deletion,
     ) -> impl Future<Output = Result<DeleteOutcome, StoreError>> + Send;
 
-    /// Removes at most `limit` records whose expiry is at or before `expired_before`, and feed
-    /// entries of tokens that have expired by then. Returns how many records went.
+    /// One small step of cleaning up: removes at most `limit` rows (and [`SWEEP_LIMIT_MAX`]), first
+    /// records that expire at or before `expired_before`, then feed entries of tokens that had
+    /// expired [`FEED_KEPT_AFTER_EXPIRY`] earlier. Returns how many rows went; 0 = nothing is left.
     fn sweep(
         &self,
         expired_before: Timestamp,
         limit: u32,
     ) -> impl Future<Output = Result<u32, StoreError>> + Send;
 
-    /// The deletions after `since`; `None` asks for the present end of the feed without entries.
+    /// The deletions after `since`, at most [`FEED_PAGE_MAX`]; `None` asks for the present end of the
+    /// feed without entries. A deletion is in it from the moment `delete` answers, and no cursor
+    /// that was handed out can be ahead of a deletion that is not yet visible.
+    ///
+    /// An entry leaves the feed only when its token can no longer be admitted by anyone
+    /// ([`FEED_KEPT_AFTER_EXPIRY`]), so a cursor that is older than what was removed has missed
+    /// nothing that matters, and is answered without [`Feed::Gap`].
     fn deletions(
         &self,
         since: Option<FeedCursor>,
@@ -89,7 +113,8 @@ pub struct Deletion {
     pub account: AccountName,
     /// The token.
     pub id: TokenId,
-    /// The early expiry in the token's text: how long the deletion has to be remembered at least.
+    /// The early expiry in the token's text: how long the deletion has to be remembered at least
+    /// (until the later of this and the record's own).
     pub expires_at: Timestamp,
     /// When the deletion was asked for.
     pub now: Timestamp,
@@ -100,9 +125,10 @@ pub struct Deletion {
 pub enum DeleteOutcome {
     /// The record was there and is gone, durably.
     Deleted,
-    /// The account's own record was deleted before, or has been swept after its expiry.
+    /// The account's own record was deleted before; or nothing is known of the token, which a
+    /// caller who verified its tag knows to mean: it expired, and was swept.
     AlreadyGone,
-    /// The record belongs to another account.
+    /// The record, live or deleted, belongs to another account. Nothing was changed.
     NotYours,
 }
 
@@ -119,8 +145,11 @@ pub enum Feed {
         ids: Vec<TokenId>,
         /// Ask with this next.
         next: FeedCursor,
+        /// Whether more deletions follow now: the feed is confirmed only when none does.
+        has_next: bool,
     },
-    /// The feed no longer reaches back to the cursor: whoever asks must forget what it has cached.
+    /// The cursor is not of this feed (a backup was put back, an engine lost its history): whoever
+    /// asks must forget what it has cached.
     Gap {
         /// Ask with this next.
         next: FeedCursor,
@@ -130,7 +159,8 @@ pub enum Feed {
 /// The store could not do what was asked. Nothing may be concluded from it about any token.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It did not answer, or not in time.
+    /// It did not do it: out of reach, too slow, full, damaged, or against its rules. The source
+    /// says which.
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A stored record cannot be read.
@@ -151,3 +181,6 @@ impl fmt::Display for FeedCursor {
         self.0.fmt(f)
     }
 }
+
+/// The engine the gate serves from.
+pub type Store = SqliteStore;

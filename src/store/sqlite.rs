@@ -1,5 +1,0 @@
-//! SQLite.
-/// Settings.
-pub struct SqliteSettings;
-/// Store.
-pub struct SqliteStore;
