@@ -4,6 +4,7 @@
 //! hostname and expiry, and decides on every request made with one. The map of the code is
 //! `src/ARCHITECTURE.md`.
 
+pub mod config;
 pub mod policy;
 pub mod store;
 pub mod token;

@@ -1,0 +1,81 @@
+use std::time::Duration;
+
+use super::problem::Place;
+use super::reader::Section;
+use super::{hours, millis, minutes, seconds};
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+/// What a caller may ask of the gate's memory and patience.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request's head: its first line and headers. Default 32 KiB.
+    pub head_bytes_max: usize,
+    /// Headers of a request. Default 64.
+    pub headers_max: usize,
+    /// Bytes of a request's target. Default 8 KiB.
+    pub target_bytes_max: usize,
+    /// Longest time for a head to arrive whole. Default 10 s.
+    pub header_timeout: Duration,
+    /// Longest time for an inspected body to arrive whole, and longest pause in one that is passed
+    /// through. Default 60 s.
+    pub body_timeout: Duration,
+    /// Bytes a second below which a body is too slow; 0 = any. Default 240.
+    pub body_rate_min: u32,
+    /// Bytes of a body that is inspected. Default 8 MiB.
+    pub inspected_body_bytes_max: usize,
+    /// Bytes of a body that is passed through. Default 64 MiB.
+    pub body_bytes_max: u64,
+    /// Bytes of an answer out of which something is taken. Default 8 MiB.
+    pub redacted_answer_bytes_max: usize,
+    /// Levels of an inspected body's JSON. Default 32.
+    pub json_depth_max: usize,
+    /// Connections open at once. Default 10 000.
+    pub connections_max: usize,
+    /// Requests a minute for one token; 0 = any number. Default 600.
+    pub requests_per_minute_per_token: u32,
+}
+
+impl Limits {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let limits = Self {
+            // The HTTP library's buffers do not go below 8 KiB.
+            head_bytes_max: section.integer("head_bytes_max", 32 * KIB, 8 * KIB..=MIB),
+            headers_max: section.integer("headers_max", 64, 16..=1000),
+            target_bytes_max: section.integer("target_bytes_max", 8 * KIB, 256..=MIB),
+            header_timeout: section.duration(
+                "header_timeout",
+                seconds(10),
+                millis(100)..=minutes(10),
+            ),
+            body_timeout: section.duration("body_timeout", seconds(60), millis(100)..=hours(1)),
+            body_rate_min: section.integer("body_rate_min", 240, 0..=1_000_000_000),
+            inspected_body_bytes_max: section.integer(
+                "inspected_body_bytes_max",
+                8 * MIB,
+                KIB..=256 * MIB,
+            ),
+            body_bytes_max: section.integer("body_bytes_max", 64 << 20, 1 << 10..=1 << 40),
+            redacted_answer_bytes_max: section.integer(
+                "redacted_answer_bytes_max",
+                8 * MIB,
+                KIB..=256 * MIB,
+            ),
+            // The JSON library itself stops at 128.
+            json_depth_max: section.integer("json_depth_max", 32, 4..=127),
+            connections_max: section.integer("connections_max", 10_000, 1..=1_000_000),
+            requests_per_minute_per_token: section.integer(
+                "requests_per_minute_per_token",
+                600,
+                0..=1_000_000,
+            ),
+        };
+        if limits.target_bytes_max > limits.head_bytes_max {
+            let message = "`limits.target_bytes_max` is more than `limits.head_bytes_max`, which \
+                           holds the target";
+            section.context.problem(Place::Whole, message);
+        }
+        limits
+    }
+}

@@ -1,0 +1,257 @@
+//! The configuration: what the operator typed, checked once and for all.
+//!
+//! Owns the file's keys, their defaults and limits, and where secrets come from. Leaves the meaning
+//! of each value to the module that uses it, and the route table to `policy`. Must always hold: a
+//! [`Config`] cannot be wrong in a way that could be known at start, all problems are reported at
+//! once, a key that nobody knows is a problem, no secret stands in the file, and there is no
+//! configuration without a server key.
+//!
+//! What was typed (`raw`) becomes what is used in one pass (`reader`), one file a section.
+
+mod account;
+mod http_target;
+mod limits;
+mod listen;
+mod problem;
+mod raw;
+mod reader;
+mod rules;
+mod secret;
+mod server;
+mod store;
+mod tokens;
+mod upstream;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use account::{Account, SERVER_KEY_PREFIX, is_server_key};
+pub use limits::Limits;
+pub use listen::Listen;
+pub use problem::Problems;
+pub use rules::{Cache, Cors, HostnameRules, Preflight, Revocation, Streams, WithoutOrigin};
+pub use server::{Log, LogFormat, Server};
+pub use store::StoreConfig;
+pub use tokens::Tokens;
+pub use upstream::{Upstream, is_metadata_address};
+
+pub(crate) use http_target::HttpTarget;
+pub(crate) use problem::quoted;
+pub(crate) use reader::parse_duration;
+
+use problem::{Place, Problem};
+use raw::{Environment, Table, Value};
+use reader::{Context, Section};
+use tokens::{Draft, MissingKeyFile};
+
+/// Most bytes of a configuration file.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// A configuration that was checked. Printing it for debugging shows no secret.
+#[derive(Debug)]
+pub struct Config {
+    /// Where the gate answers.
+    pub listen: Listen,
+    /// The agents API behind the gate.
+    pub upstream: Upstream,
+    /// The owners of server keys and tokens; at least one has a key.
+    pub accounts: Vec<Account>,
+    /// Where records are kept.
+    pub store: StoreConfig,
+    /// How client tokens are made.
+    pub tokens: Tokens,
+    /// How requests are held to the hostname of their token.
+    pub hostname: HostnameRules,
+    /// How browsers' preflights are answered.
+    pub cors: Cors,
+    /// What is remembered of records.
+    pub cache: Cache,
+    /// How far a gate may be behind the feed of deletions.
+    pub revocation: Revocation,
+    /// How long event streams may live, and how many at once.
+    pub streams: Streams,
+    /// What a caller may ask of the gate's memory and patience.
+    pub limits: Limits,
+    /// How the process runs.
+    pub server: Server,
+    /// What is logged, and how.
+    pub log: Log,
+    /// A file that takes the place of the built-in route table. From `routes.file`, default: not
+    /// set.
+    pub routes: Option<PathBuf>,
+}
+
+/// What the command line says about the configuration; it wins over the file and the environment.
+#[derive(Clone, Debug, Default)]
+pub struct CommandLine {
+    /// In the place of `upstream.url`.
+    pub upstream: Option<String>,
+    /// In the place of `listen.public`.
+    pub listen: Option<String>,
+}
+
+impl Config {
+    /// The configuration to run with. Without a file every key has its default or its variable.
+    ///
+    /// At the first start on one machine this makes the file of the master key.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        command_line: CommandLine,
+    ) -> Result<Self, Problems> {
+        let text = read_file(file)?;
+        let typed = Typed { text: &text, environment, command_line };
+        resolve(typed, MissingKeyFile::Create).map_err(|found| problems_in(file, found))
+    }
+
+    /// Whether [`Config::load`] would succeed. Makes no file.
+    pub fn check(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        command_line: CommandLine,
+    ) -> Result<(), Problems> {
+        let text = read_file(file)?;
+        let typed = Typed { text: &text, environment, command_line };
+        match resolve(typed, MissingKeyFile::Leave) {
+            Ok(_) => Ok(()),
+            Err(found) => Err(problems_in(file, found)),
+        }
+    }
+
+    /// A configuration from memory, for tests and the demonstration. Makes no file: where
+    /// [`Config::load`] would make a master key's, the key ends with the process.
+    pub fn from_toml(
+        text: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Problems> {
+        let typed = Typed { text, environment, command_line: CommandLine::default() };
+        resolve(typed, MissingKeyFile::Leave).map_err(|found| problems_in(None, found))
+    }
+}
+
+/// All that the operator typed.
+struct Typed<'t, E> {
+    text: &'t str,
+    environment: E,
+    command_line: CommandLine,
+}
+
+fn resolve<E>(typed: Typed<'_, E>, missing: MissingKeyFile) -> Result<Config, Vec<Problem>>
+where
+    E: IntoIterator<Item = (String, String)>,
+{
+    let environment: Environment = typed.environment.into_iter().collect();
+    let mut problems = Vec::new();
+    let mut root = raw::parse(typed.text, &mut problems);
+    if !problems.is_empty() {
+        // What follows a syntax error is guesswork, and so would be its problems.
+        return Err(problems);
+    }
+    raw::lay_environment_over(&mut root, &environment, &mut problems);
+    let CommandLine { upstream, listen } = typed.command_line;
+    for (section, key, option, text) in
+        [("upstream", "url", "--upstream", upstream), ("listen", "public", "--listen", listen)]
+    {
+        if let Some(text) = text {
+            let node = Value::Text(text).at(Place::CommandLine(option));
+            raw::lay_over(&mut root, section, key.to_owned(), node);
+        }
+    }
+    let mut context = Context { environment, problems, known: BTreeSet::new() };
+    let (tokens, config) = context.read("", root, read);
+    if !context.problems.is_empty() {
+        return Err(context.problems);
+    }
+    match tokens.settle(missing) {
+        Ok(tokens) => Ok(config(tokens)),
+        Err((place, message)) => Err(vec![Problem { place, message }]),
+    }
+}
+
+/// Reads every section. The tokens' keys may have to be made yet, so they come last.
+fn read(root: &mut Section<'_>) -> (Draft, impl FnOnce(Tokens) -> Config + use<>) {
+    let listen = root.section("listen", Listen::read);
+    let upstream = root.section("upstream", |section| Upstream::read(section, &listen));
+    let accounts = account::read(root);
+    let store = root.section("store", StoreConfig::read);
+    let draft = root.section("tokens", |section| Draft::read(section, &store));
+    let hostname = root.section("hostname", HostnameRules::read);
+    let cors = root.section("cors", Cors::read);
+    let cache = root.section("cache", Cache::read);
+    let revocation = root.section("revocation", Revocation::read);
+    let streams = root.section("streams", Streams::read);
+    let limits = root.section("limits", Limits::read);
+    let server = root.section("server", Server::read);
+    let log = root.section("log", Log::read);
+    let routes = root.section("routes", |section| section.parsed("file", path));
+
+    let config = move |tokens| Config {
+        listen,
+        upstream,
+        accounts,
+        store,
+        tokens,
+        hostname,
+        cors,
+        cache,
+        revocation,
+        streams,
+        limits,
+        server,
+        log,
+        routes,
+    };
+    (draft, config)
+}
+
+fn path(text: &str) -> Result<PathBuf, &'static str> {
+    if text.is_empty() { Err("must be a path") } else { Ok(PathBuf::from(text)) }
+}
+
+fn problems_in(file: Option<&Path>, found: Vec<Problem>) -> Problems {
+    Problems::new(file.map(|file| file.display().to_string()), found)
+}
+
+fn read_file(file: Option<&Path>) -> Result<String, Problems> {
+    let Some(path) = file else { return Ok(String::new()) };
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| {
+        file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+        let fits = text.len() as u64 <= FILE_BYTES_MAX;
+        if fits { Ok(()) } else { Err(io::Error::other("it has more than 1 MiB")) }
+    });
+    match read {
+        Ok(()) => Ok(text),
+        Err(error) => {
+            let message =
+                format!("the file {} cannot be read: {error}", quoted(&path.to_string_lossy()));
+            Err(Problems::new(None, vec![Problem { place: Place::Whole, message }]))
+        }
+    }
+}
+
+const fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+const fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+const fn minutes(n: u64) -> Duration {
+    Duration::from_mins(n)
+}
+
+const fn hours(n: u64) -> Duration {
+    Duration::from_hours(n)
+}
+
+const fn days(n: u64) -> Duration {
+    hours(24 * n)
+}
