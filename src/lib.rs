@@ -4,7 +4,11 @@
 //! hostname and expiry, and decides on every request made with one. The map of the code is
 //! `src/ARCHITECTURE.md`.
 
+pub mod answer;
+pub mod cache;
+pub mod clock;
 pub mod config;
 pub mod policy;
 pub mod store;
+pub mod telemetry;
 pub mod token;

@@ -1,0 +1,50 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Cut, OpenStreams, Records};
+use crate::store::{Feed, FeedCursor, StoreError, TokenStore};
+
+/// Reads the feed of deletions and makes them felt on this gate: cached records go, open streams
+/// are cut, and the gate's knowledge counts as fresh from the moment the read began.
+pub struct Follower<S> {
+    records: Arc<Records<S>>,
+    streams: Arc<OpenStreams>,
+    cursor: Option<FeedCursor>,
+}
+
+impl<S: TokenStore> Follower<S> {
+    /// How often the feed is read when nothing wakes the follower.
+    pub const INTERVAL: Duration = Duration::from_secs(1);
+
+    /// A follower that has read nothing yet.
+    #[must_use]
+    pub fn new(records: Arc<Records<S>>, streams: Arc<OpenStreams>) -> Self {
+        Self { records, streams, cursor: None }
+    }
+
+    /// Reads the feed to its present end. The first read only finds that end: nothing is cached yet.
+    pub async fn catch_up(&mut self) -> Result<(), StoreError> {
+        let read_began = Instant::now();
+        loop {
+            let since = self.cursor;
+            let (ids, next, has_next) = match self.records.store().deletions(since).await? {
+                Feed::Deletions { ids, next, has_next } => (ids, next, has_next),
+                Feed::Gap { next } => {
+                    self.records.forget_all();
+                    (Vec::new(), next, true)
+                }
+            };
+            for id in ids {
+                self.records.forget(id).await;
+                self.streams.cut(id, Cut::TokenRevoked);
+            }
+            self.cursor = Some(next);
+            if !has_next {
+                break;
+            }
+        }
+        self.records.freshness().confirm(read_began);
+        self.records.deleted().prune(read_began);
+        Ok(())
+    }
+}

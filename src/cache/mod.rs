@@ -1,0 +1,25 @@
+//! Recently seen records, and revocation that is felt at once.
+//!
+//! Owns what a gate remembers between requests: records, deleted ids, open streams, bound origins,
+//! and how fresh its knowledge of the feed is. Leaves durability to `store`. Must always hold: the
+//! set of deleted ids is read after every cache hit, so a deletion cannot be undone by a look-up
+//! that was under way when it happened.
+
+mod deleted;
+mod follower;
+mod freshness;
+mod front;
+mod origins;
+mod records;
+mod streams;
+
+#[cfg(test)]
+mod tests;
+
+pub use deleted::DeletedIds;
+pub use follower::Follower;
+pub use freshness::Freshness;
+pub use front::Front;
+pub use origins::BoundOrigins;
+pub use records::{CacheSettings, Records, Unavailable};
+pub use streams::{Cut, OpenStreams, StreamLease, TooManyStreams};

@@ -1,0 +1,133 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use tokio::sync::oneshot;
+
+use crate::token::TokenId;
+
+/// Why an open stream is ended before its upstream ends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Its token was deleted.
+    TokenRevoked,
+    /// Its token expired, and the grace period is over.
+    TokenExpired,
+    /// It has lasted as long as a stream may.
+    StreamTooLong,
+    /// The gate is shutting down.
+    Shutdown,
+}
+
+/// The token has as many streams as it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the token has {streams_max} streams open, as many as it may")]
+pub struct TooManyStreams {
+    /// How many it may have.
+    pub streams_max: usize,
+}
+
+/// The streams that are open on this gate, by token, so that each can be told to end.
+#[derive(Debug)]
+pub struct OpenStreams {
+    by_token: DashMap<TokenId, Vec<(u64, oneshot::Sender<Cut>)>>,
+    next_number: AtomicU64,
+    per_token_max: usize,
+}
+
+/// A stream's place among the open ones; dropping it gives the place up.
+#[derive(Debug)]
+pub struct StreamLease {
+    streams: Arc<OpenStreams>,
+    token: TokenId,
+    number: u64,
+}
+
+impl Cut {
+    /// The code of the final event.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::TokenRevoked => "token_revoked",
+            Self::TokenExpired => "token_expired",
+            Self::StreamTooLong => "stream_too_long",
+            Self::Shutdown => "gate_shutdown",
+        }
+    }
+
+    /// The message of the final event: what the developer can do.
+    #[must_use]
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::TokenRevoked => "the token was deleted: have your backend create a new one",
+            Self::TokenExpired => "the token has expired: have your backend create a new one",
+            Self::StreamTooLong => "the stream has lasted as long as a stream may: open a new one",
+            Self::Shutdown => "the gate is shutting down: open a new stream",
+        }
+    }
+}
+
+impl OpenStreams {
+    /// No streams; each token may open `per_token_max`.
+    #[must_use]
+    pub fn new(per_token_max: usize) -> Self {
+        Self { by_token: DashMap::new(), next_number: AtomicU64::new(0), per_token_max }
+    }
+
+    /// Takes a place for a stream of `token`. The receiver tells when it has to end. Whoever opens
+    /// one must look at the deleted ids again afterwards: a deletion just before finds no place.
+    pub fn open(
+        self: &Arc<Self>,
+        token: TokenId,
+    ) -> Result<(StreamLease, oneshot::Receiver<Cut>), TooManyStreams> {
+        let (sender, receiver) = oneshot::channel();
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        let mut places = self.by_token.entry(token).or_default();
+        if places.len() >= self.per_token_max {
+            return Err(TooManyStreams { streams_max: self.per_token_max });
+        }
+        places.push((number, sender));
+        drop(places);
+        Ok((StreamLease { streams: Arc::clone(self), token, number }, receiver))
+    }
+
+    /// Tells every stream of `token` to end.
+    pub fn cut(&self, token: TokenId, cut: Cut) {
+        for (_, sender) in self.by_token.remove(&token).into_iter().flat_map(|(_, places)| places) {
+            // A stream that has just ended no longer listens.
+            let _ = sender.send(cut);
+        }
+    }
+
+    /// Tells every stream to end.
+    pub fn cut_all(&self, cut: Cut) {
+        let tokens: Vec<TokenId> = self.by_token.iter().map(|entry| *entry.key()).collect();
+        for token in tokens {
+            self.cut(token, cut);
+        }
+    }
+
+    /// How many streams are open.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_token.iter().map(|entry| entry.value().len()).sum()
+    }
+
+    /// Whether no stream is open.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_token.is_empty()
+    }
+}
+
+impl Drop for StreamLease {
+    fn drop(&mut self) {
+        let left = self.streams.by_token.get_mut(&self.token).map(|mut places| {
+            places.retain(|(number, _)| *number != self.number);
+            places.is_empty()
+        });
+        if left == Some(true) {
+            self.streams.by_token.remove_if(&self.token, |_, places| places.is_empty());
+        }
+    }
+}

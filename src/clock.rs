@@ -1,0 +1,60 @@
+//! The time. Nothing else in the crate reads a clock: it is passed in, so that tests can move it.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use jiff::{SignedDuration, Timestamp};
+
+/// Tells the wall-clock time. Safe to be ahead (tokens expire early), never to step back: a token
+/// that has expired once must stay expired.
+pub trait Clock: Send + Sync + 'static {
+    /// The time now, never before an earlier answer.
+    fn now(&self) -> Timestamp;
+}
+
+/// The system's clock with a high-water mark: a clock that is set back stands still until it has
+/// caught up, so no expired token comes back to life.
+#[derive(Debug, Default)]
+pub struct SystemClock {
+    latest_milliseconds: AtomicI64,
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let now = Timestamp::now();
+        let milliseconds = now.as_millisecond();
+        let latest = self.latest_milliseconds.load(Ordering::Relaxed);
+        if milliseconds > latest {
+            self.latest_milliseconds.fetch_max(milliseconds, Ordering::Relaxed);
+        } else if milliseconds < latest {
+            return Timestamp::from_millisecond(latest).unwrap_or(now);
+        }
+        now
+    }
+}
+
+/// A clock that a test moves by hand.
+#[derive(Debug)]
+pub struct ManualClock {
+    milliseconds: AtomicI64,
+}
+
+impl ManualClock {
+    /// A clock that stands at `start`.
+    #[must_use]
+    pub fn new(start: Timestamp) -> Self {
+        Self { milliseconds: AtomicI64::new(start.as_millisecond()) }
+    }
+
+    /// Moves the clock on.
+    pub fn advance(&self, by: SignedDuration) {
+        let milliseconds = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        self.milliseconds.fetch_add(milliseconds, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        let milliseconds = self.milliseconds.load(Ordering::SeqCst);
+        Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::MAX)
+    }
+}

@@ -1,0 +1,202 @@
+//! The names of metrics, and the handles that move them. Labels come from closed sets: the route
+//! table's operation names and the enums here. Identifiers are never labels.
+
+use std::fmt::Write as _;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// How a look-up in the caches ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum CacheResult {
+    /// Found in the core's own front cache.
+    Front,
+    /// Found in the shared cache.
+    Hit,
+    /// Had to be loaded.
+    Miss,
+    /// The cache could not be trusted, because the feed was not confirmed lately.
+    Stale,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Outcome {
+    /// It went upstream and the answer was relayed.
+    Forwarded,
+    /// The gate answered it itself: token API, preflight.
+    Answered,
+    /// It was refused.
+    Refused,
+    /// It was permitted, and the upstream or the store failed.
+    Failed,
+}
+
+/// Labels of `ckgate_requests_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    operation: String,
+    outcome: Outcome,
+}
+
+/// Labels of `ckgate_refusals_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RefusalLabels {
+    reason: &'static str,
+}
+
+/// Labels of `ckgate_cache_lookups_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CacheLabels {
+    result: CacheResult,
+}
+
+/// Every metric there is.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    refusals: Family<RefusalLabels, Counter>,
+    cache: Family<CacheLabels, Counter>,
+    streams_cut: Family<RefusalLabels, Counter>,
+    upstream_failures: Family<RefusalLabels, Counter>,
+    /// Seconds from the head of a request to the end of its answer.
+    pub request_seconds: Histogram,
+    /// Look-ups of one record that reached the store.
+    pub store_lookups: Counter,
+    /// Calls to the store that failed.
+    pub store_failures: Counter,
+    /// Expired records that were swept.
+    pub store_swept: Counter,
+    /// Reads of the feed of deletions that failed.
+    pub feed_failures: Counter,
+    /// Tokens made.
+    pub tokens_created: Counter,
+    /// Tokens deleted.
+    pub tokens_deleted: Counter,
+    /// Client connections open.
+    pub connections: Gauge,
+    /// Client connections closed at once, because there were too many.
+    pub connections_shed: Counter,
+    /// Streams open.
+    pub streams: Gauge,
+    /// Connections made to the upstream.
+    pub upstream_connects: Counter,
+    /// Requests sent on a connection that had served before.
+    pub upstream_reuses: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let seconds = [
+            0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+            30.0, 120.0,
+        ];
+        let mut metrics = Self {
+            registry: Registry::with_prefix("ckgate"),
+            requests: Family::default(),
+            refusals: Family::default(),
+            cache: Family::default(),
+            streams_cut: Family::default(),
+            upstream_failures: Family::default(),
+            request_seconds: Histogram::new(seconds),
+            store_lookups: Counter::default(),
+            store_failures: Counter::default(),
+            store_swept: Counter::default(),
+            feed_failures: Counter::default(),
+            tokens_created: Counter::default(),
+            tokens_deleted: Counter::default(),
+            connections: Gauge::default(),
+            connections_shed: Counter::default(),
+            streams: Gauge::default(),
+            upstream_connects: Counter::default(),
+            upstream_reuses: Counter::default(),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let r = &mut self.registry;
+        r.register("requests", "Requests by operation and outcome", self.requests.clone());
+        r.register("refusals", "Refused requests by reason", self.refusals.clone());
+        r.register("cache_lookups", "Look-ups of records by result", self.cache.clone());
+        r.register("streams_cut", "Streams ended by the gate, by reason", self.streams_cut.clone());
+        r.register(
+            "upstream_failures",
+            "Permitted requests that the upstream failed, by reason",
+            self.upstream_failures.clone(),
+        );
+        r.register_with_unit(
+            "request_duration",
+            "Time from a request's head to the end of its answer",
+            Unit::Seconds,
+            self.request_seconds.clone(),
+        );
+        r.register("store_lookups", "Records looked up in the store", self.store_lookups.clone());
+        r.register("store_failures", "Calls to the store that failed", self.store_failures.clone());
+        r.register("store_swept", "Expired records swept", self.store_swept.clone());
+        r.register("feed_failures", "Reads of the feed that failed", self.feed_failures.clone());
+        r.register("tokens_created", "Tokens created", self.tokens_created.clone());
+        r.register("tokens_deleted", "Tokens deleted", self.tokens_deleted.clone());
+        r.register("connections", "Client connections open", self.connections.clone());
+        r.register("connections_shed", "Client connections shed", self.connections_shed.clone());
+        r.register("streams", "Event streams open", self.streams.clone());
+        r.register(
+            "upstream_connects",
+            "Upstream connections made",
+            self.upstream_connects.clone(),
+        );
+        r.register("upstream_reuses", "Upstream connections reused", self.upstream_reuses.clone());
+    }
+
+    /// Counts a request. `operation` is a name of the route table or one of the gate's own.
+    pub fn request(&self, operation: &str, outcome: Outcome) {
+        let labels = RequestLabels { operation: operation.to_owned(), outcome };
+        self.requests.get_or_create(&labels).inc();
+    }
+
+    /// Counts a refusal by its code.
+    pub fn refusal(&self, reason: &'static str) {
+        self.refusals.get_or_create(&RefusalLabels { reason }).inc();
+    }
+
+    /// Counts a look-up of a record.
+    pub fn cache_lookup(&self, result: CacheResult) {
+        self.cache.get_or_create(&CacheLabels { result }).inc();
+    }
+
+    /// Counts a stream that the gate ended.
+    pub fn stream_cut(&self, reason: &'static str) {
+        self.streams_cut.get_or_create(&RefusalLabels { reason }).inc();
+    }
+
+    /// Counts a permitted request that the upstream failed.
+    pub fn upstream_failure(&self, reason: &'static str) {
+        self.upstream_failures.get_or_create(&RefusalLabels { reason }).inc();
+    }
+
+    /// Everything in OpenMetrics text, and one gauge that only the caller knows.
+    #[must_use]
+    pub fn encode(&self, ready: bool) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        if let Some(body) = text.strip_suffix("# EOF\n") {
+            text.truncate(body.len());
+        }
+        let _ = write!(
+            text,
+            "# HELP ckgate_ready Whether the gate takes requests.\n# TYPE ckgate_ready gauge\nckgate_ready {}\n# EOF\n",
+            u8::from(ready)
+        );
+        text
+    }
+}
