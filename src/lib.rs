@@ -9,6 +9,7 @@ pub mod cache;
 pub mod clock;
 pub mod config;
 pub mod policy;
+pub mod server;
 pub mod store;
 pub mod telemetry;
 pub mod token;
