@@ -5,10 +5,12 @@
 //! `src/ARCHITECTURE.md`.
 
 pub mod answer;
+pub mod audit;
 pub mod cache;
 pub mod clock;
 pub mod config;
 pub mod policy;
+pub mod proxy;
 pub mod server;
 pub mod store;
 pub mod telemetry;

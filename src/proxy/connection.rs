@@ -1,0 +1,107 @@
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Sleep, sleep};
+
+use crate::cache::{Cut, StreamLease};
+
+/// How long a stream that has to end may take to reach the end of an event.
+const CUT_PATIENCE: Duration = Duration::from_millis(150);
+
+/// What a client connection has to know of the answer under way on it, so that a stream can be cut
+/// even while the client reads nothing.
+#[derive(Debug)]
+pub struct Connection {
+    client: IpAddr,
+    stream: RefCell<Option<Active>>,
+}
+
+/// What the answer under way needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attention {
+    /// The stream has been told to end: let it say so.
+    Look,
+    /// It could not say so in time: end the connection.
+    End,
+}
+
+#[derive(Debug)]
+struct Active {
+    told: oneshot::Receiver<Cut>,
+    deadline: Pin<Box<Sleep>>,
+    at_deadline: Cut,
+    cut: Rc<Cell<Option<Cut>>>,
+    patience: Option<Pin<Box<Sleep>>>,
+}
+
+/// A stream's hold on its connection; dropping it means that the stream is over.
+#[derive(Debug)]
+pub(super) struct StreamHold {
+    connection: Rc<Connection>,
+    /// Set once the stream has to end.
+    pub(super) cut: Rc<Cell<Option<Cut>>>,
+    _lease: StreamLease,
+}
+
+impl Connection {
+    /// A connection of the client at this address.
+    #[must_use]
+    pub fn new(client: IpAddr) -> Self {
+        Self { client, stream: RefCell::new(None) }
+    }
+
+    /// The client's address.
+    #[must_use]
+    pub fn client(&self) -> IpAddr {
+        self.client
+    }
+
+    /// Puts the connection under watch for a stream that has to end when it is `told`, and at the
+    /// latest after `left`.
+    pub(super) fn watch(
+        self: &Rc<Self>,
+        lease: StreamLease,
+        told: oneshot::Receiver<Cut>,
+        (left, at_deadline): (Duration, Cut),
+    ) -> StreamHold {
+        let cut = Rc::new(Cell::new(None));
+        *self.stream.borrow_mut() = Some(Active {
+            told,
+            deadline: Box::pin(sleep(left)),
+            at_deadline,
+            cut: Rc::clone(&cut),
+            patience: None,
+        });
+        StreamHold { connection: Rc::clone(self), cut, _lease: lease }
+    }
+
+    /// Whether the answer under way needs something now.
+    pub fn poll_attention(&self, cx: &mut Context<'_>) -> Poll<Attention> {
+        let mut stream = self.stream.borrow_mut();
+        let Some(active) = stream.as_mut() else { return Poll::Pending };
+        if let Some(patience) = &mut active.patience {
+            return patience.as_mut().poll(cx).map(|()| Attention::End);
+        }
+        let told = match Pin::new(&mut active.told).poll(cx) {
+            Poll::Ready(Ok(cut)) => Some(cut),
+            // The sender goes only with the lease, and the lease with the stream.
+            Poll::Ready(Err(_)) | Poll::Pending => None,
+        };
+        let due = active.deadline.as_mut().poll(cx).is_ready().then_some(active.at_deadline);
+        let Some(cut) = told.or(due) else { return Poll::Pending };
+        active.cut.set(Some(cut));
+        active.patience = Some(Box::pin(sleep(CUT_PATIENCE)));
+        Poll::Ready(Attention::Look)
+    }
+}
+
+impl Drop for StreamHold {
+    fn drop(&mut self) {
+        self.connection.stream.borrow_mut().take();
+    }
+}

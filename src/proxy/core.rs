@@ -1,0 +1,91 @@
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use super::body::BodyLimits;
+use super::identify::Accounts;
+use crate::answer::RequestId;
+use crate::cache::{BoundOrigins, Front, OpenStreams, Records};
+use crate::clock::Clock;
+use crate::config::Preflight;
+use crate::policy::{RouteTable, WithoutOrigin};
+use crate::store::Store;
+use crate::telemetry::Metrics;
+use crate::token::KeyRing;
+use crate::upstream::Client;
+
+/// What all cores share.
+pub struct Gate {
+    /// The operations there are.
+    pub routes: RouteTable,
+    /// Who may use server keys.
+    pub accounts: Accounts,
+    /// What makes and verifies tokens.
+    pub keys: Arc<KeyRing>,
+    /// Records, and the deletions known.
+    pub records: Arc<Records<Store>>,
+    /// Streams that can be cut.
+    pub streams: Arc<OpenStreams>,
+    /// Origins that tokens are bound to.
+    pub origins: BoundOrigins<Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The rest of the configuration that the data path needs.
+    pub rules: Rules,
+}
+
+/// Configuration of the data path.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// What to do without an `Origin`.
+    pub without_origin: WithoutOrigin,
+    /// Which preflights are granted.
+    pub preflight: Preflight,
+    /// How deep an inspected body may nest.
+    pub json_depth_max: usize,
+    /// Limits of a body that is inspected.
+    pub inspected_body: BodyLimits,
+    /// Limits of a body that is passed on unread.
+    pub streamed_body: BodyLimits,
+    /// Largest answer that is redacted, in bytes.
+    pub redacted_answer_bytes_max: usize,
+    /// How long a stream may outlive its token.
+    pub expiry_grace: SignedDuration,
+    /// How long a stream may last.
+    pub stream_length_max: Duration,
+}
+
+/// One core's part of the gate: its upstream connections, its front cache, its request ids.
+pub struct Core {
+    /// What all cores share.
+    pub gate: Arc<Gate>,
+    /// This core's connections to the upstream.
+    pub upstream: Rc<Client>,
+    pub(super) front: RefCell<Front>,
+    request_ids: Cell<u128>,
+}
+
+impl Core {
+    /// A core. `seed` makes its request ids differ from every other core's, and from those of
+    /// every other start.
+    #[must_use]
+    pub fn new(gate: Arc<Gate>, upstream: Rc<Client>, seed: u64) -> Self {
+        let request_ids = Cell::new(u128::from(seed) << 64);
+        Self { gate, upstream, front: RefCell::new(Front::default()), request_ids }
+    }
+
+    /// A fresh request id.
+    pub fn next_request_id(&self) -> RequestId {
+        // An odd multiplier spreads consecutive numbers over the low half, which is the span id.
+        const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15;
+        let number = self.request_ids.get().wrapping_add(1);
+        self.request_ids.set(number);
+        let low = (number & u128::from(u64::MAX)).wrapping_mul(SPREAD) & u128::from(u64::MAX);
+        RequestId::new(number & !u128::from(u64::MAX) | low)
+    }
+}

@@ -1,0 +1,158 @@
+//! Step 2: from a credential to whoever it stands for.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Instant;
+
+use aws_lc_rs::digest;
+use http::HeaderValue;
+use jiff::Timestamp;
+
+use super::core::Core;
+use super::intake::Bearer;
+use super::reject::Refusal;
+use crate::config::Account;
+use crate::policy::Denial;
+use crate::telemetry::CacheResult;
+use crate::token::{AccountName, PREFIX, Record, TextRefusal, TokenBytes};
+
+/// Who sent a request.
+#[derive(Debug)]
+pub(super) enum Caller<'g> {
+    /// An application's backend, with a server key.
+    ServerKey(&'g KnownAccount),
+    /// An end user, with a client token that exists.
+    Token { record: Rc<Record>, account: &'g KnownAccount },
+}
+
+/// The accounts there are, and the digests of their server keys.
+#[derive(Debug)]
+pub struct Accounts {
+    accounts: Vec<KnownAccount>,
+    /// SHA-256 of each server key. Looking a digest up tells nothing about the key.
+    by_key: HashMap<[u8; 32], usize>,
+}
+
+/// An account, as the upstream should see it.
+#[derive(Debug)]
+pub struct KnownAccount {
+    /// Its name.
+    pub name: AccountName,
+    /// `Authorization` of its requests to the upstream.
+    pub authorization: Option<HeaderValue>,
+    /// The acting user of its requests to the upstream.
+    pub user_id: Option<HeaderValue>,
+}
+
+/// A credential in the configuration cannot be sent in a header.
+#[derive(Debug, thiserror::Error)]
+#[error("the upstream credential or user id of account `{0}` has characters a header cannot carry")]
+pub struct UnsendableCredential(AccountName);
+
+impl Accounts {
+    /// The accounts of a checked configuration; `credential` is the upstream's, for those that have
+    /// none of their own.
+    pub fn new(
+        accounts: &[Account],
+        credential: Option<&crate::token::Secret>,
+    ) -> Result<Self, UnsendableCredential> {
+        let mut known = Vec::with_capacity(accounts.len());
+        let mut by_key = HashMap::new();
+        for (index, account) in accounts.iter().enumerate() {
+            let unsendable = || UnsendableCredential(account.name.clone());
+            let credential = account.credential.as_ref().or(credential);
+            let authorization = credential.map(|secret| {
+                let mut value = HeaderValue::from_str(&format!("Bearer {}", secret.expose()))?;
+                value.set_sensitive(true);
+                Ok::<_, http::header::InvalidHeaderValue>(value)
+            });
+            let user_id = account.user_id.as_deref().map(HeaderValue::from_str);
+            known.push(KnownAccount {
+                name: account.name.clone(),
+                authorization: authorization.transpose().map_err(|_| unsendable())?,
+                user_id: user_id.transpose().map_err(|_| unsendable())?,
+            });
+            for key in &account.server_keys {
+                by_key.insert(sha256(key.expose().as_bytes()), index);
+            }
+        }
+        Ok(Self { accounts: known, by_key })
+    }
+
+    fn of_key(&self, credential: &[u8]) -> Option<&KnownAccount> {
+        self.accounts.get(*self.by_key.get(&sha256(credential))?)
+    }
+
+    fn named(&self, name: &AccountName) -> Option<&KnownAccount> {
+        self.accounts.iter().find(|account| account.name == *name)
+    }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    let digest = digest::digest(&digest::SHA256, bytes);
+    for (to, from) in out.iter_mut().zip(digest.as_ref()) {
+        *to = *from;
+    }
+    out
+}
+
+/// Finds out who sent the request.
+pub(super) async fn identify<'g>(
+    core: &'g Core,
+    bearer: Bearer<'_>,
+    now: Timestamp,
+) -> Result<Caller<'g>, Refusal> {
+    let credential = match bearer {
+        Bearer::Absent => return Err(Refusal::TokenMissing),
+        Bearer::Unusable => {
+            return Err(Refusal::token_invalid("not one bearer credential"));
+        }
+        Bearer::Credential(credential) => credential,
+    };
+    if !credential.starts_with(PREFIX.as_bytes()) {
+        let account = core.gate.accounts.of_key(credential);
+        return account.map(Caller::ServerKey).ok_or(Refusal::token_invalid("unknown credential"));
+    }
+    let bytes = TokenBytes::decode(credential);
+    let bytes = bytes.ok_or(Refusal::token_invalid("not the text of a token"))?;
+    let record = find_record(core, &bytes, now).await?;
+    let account = core.gate.accounts.named(&record.account);
+    let account = account.ok_or(Refusal::token_invalid("its account is no longer configured"))?;
+    Ok(Caller::Token { record, account })
+}
+
+/// The record of a token: from this core's front cache, or by verifying the tag and asking on.
+async fn find_record(
+    core: &Core,
+    bytes: &TokenBytes,
+    now: Timestamp,
+) -> Result<Rc<Record>, Refusal> {
+    let gate = &*core.gate;
+    let deleted = gate.records.deleted();
+    let instant = Instant::now();
+    // Read before the record is looked up: a deletion in between makes the epoch move.
+    let epoch = deleted.epoch();
+    let generation = gate.records.generation();
+    let fresh = gate.records.freshness().is_fresh(instant);
+    if fresh {
+        let mut front = core.front.borrow_mut();
+        front.keep_generation(generation);
+        let found = front.find(bytes, instant, epoch, |record| deleted.contains(record.id));
+        if let Some(record) = found {
+            gate.metrics.cache_lookup(CacheResult::Front);
+            return Ok(record);
+        }
+    }
+    let verified = gate.keys.verify(bytes, now).map_err(|refusal| match refusal {
+        TextRefusal::Expired => Refusal::Denied(Denial::TokenExpired),
+        refusal => Refusal::token_invalid(refusal.to_string()),
+    })?;
+    let found = gate.records.find(verified.id, instant).await.map_err(Refusal::StoreUnavailable)?;
+    let record = found.ok_or(Refusal::token_invalid("no such token: deleted, or never made"))?;
+    let record = Rc::new(Record::clone(&record));
+    if fresh {
+        core.front.borrow_mut().insert(*bytes, Rc::clone(&record), epoch, instant);
+    }
+    Ok(record)
+}

@@ -1,0 +1,124 @@
+//! Step 1: the head becomes facts. Whatever could be read in two ways is refused here.
+
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderName, ORIGIN};
+use http::request::Parts;
+use http::{HeaderMap, Method};
+
+use super::handle::TOKEN_API_PATH;
+use super::reject::Refusal;
+use crate::policy::{Asked, Authority, CanonicalPath, OriginHeader, Query, WebOrigin, Whence};
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// A request's head, as facts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Received<'r> {
+    /// What the policy looks at.
+    pub(super) asked: Asked<'r>,
+    /// The credential of `Authorization: Bearer`, when there is one.
+    pub(super) bearer: Bearer<'r>,
+    /// Whether the path is the token API's.
+    pub(super) is_token_api: bool,
+}
+
+/// What the `Authorization` header holds.
+#[derive(Clone, Copy)]
+pub(super) enum Bearer<'r> {
+    /// There is no such header.
+    Absent,
+    /// Another scheme, or not one credential.
+    Unusable,
+    /// One credential.
+    Credential(&'r [u8]),
+}
+
+impl std::fmt::Debug for Bearer<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Absent => "Absent",
+            Self::Unusable => "Unusable",
+            Self::Credential(_) => "Credential(…)",
+        })
+    }
+}
+
+/// Reads the head of a request.
+pub(super) fn intake(head: &Parts) -> Result<Received<'_>, Refusal> {
+    let host = only(&head.headers, &HOST)?.ok_or(Refusal::malformed("there is no Host header"))?;
+    let host = Authority::parse(host).ok_or(Refusal::malformed(
+        "the Host header must be a host name or address, perhaps with a port",
+    ))?;
+    if head.uri.scheme().is_some() || head.uri.authority().is_some() {
+        return Err(Refusal::malformed("the request target must be an absolute path"));
+    }
+    let is_token_api = is_token_api(head.uri.path());
+    // Nothing of the token API's path goes upstream, and its last segment is a token: decoded there.
+    let path = if is_token_api { TOKEN_API_PATH } else { head.uri.path() };
+    let path =
+        CanonicalPath::parse(path).map_err(|refusal| Refusal::malformed(refusal.to_string()))?;
+    let query = Query::parse(head.uri.query())
+        .map_err(|refusal| Refusal::malformed(refusal.to_string()))?;
+    let bearer = match only(&head.headers, &AUTHORIZATION)? {
+        None => Bearer::Absent,
+        Some(value) => bearer(value).map_or(Bearer::Unusable, Bearer::Credential),
+    };
+    let whence = Whence {
+        origin: origin(&head.headers),
+        host,
+        from_browser: head.headers.contains_key(SEC_FETCH_SITE),
+    };
+    let asked = Asked { method: &head.method, path, query, whence };
+    Ok(Received { asked, bearer, is_token_api })
+}
+
+/// The value of a header that may come once.
+fn only<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Result<Option<&'r [u8]>, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value.map(http::HeaderValue::as_bytes)),
+        (_, Some(_)) => Err(Refusal::malformed(format!("there is more than one {name} header"))),
+    }
+}
+
+/// `Bearer`, one space, and `b64token` (RFC 6750 §2.1); the scheme's letter case is free (RFC 9110
+/// §11.1).
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, credential) = value.split_at_checked(7)?;
+    let admitted = |byte: &u8| {
+        byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
+    };
+    let formed = scheme.eq_ignore_ascii_case(b"bearer ")
+        && !credential.is_empty()
+        && credential.iter().all(admitted);
+    formed.then_some(credential)
+}
+
+fn origin(headers: &HeaderMap) -> OriginHeader<'_> {
+    let mut values = headers.get_all(ORIGIN).iter();
+    match (values.next(), values.next()) {
+        (None, _) => OriginHeader::Absent,
+        (Some(value), None) => {
+            WebOrigin::parse(value.as_bytes()).map_or(OriginHeader::Opaque, OriginHeader::Web)
+        }
+        (Some(_), Some(_)) => OriginHeader::Opaque,
+    }
+}
+
+fn is_token_api(path: &str) -> bool {
+    let rest = path.strip_prefix(TOKEN_API_PATH);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Whether a body comes with the request.
+pub(super) fn announces_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(http::header::TRANSFER_ENCODING)
+        || headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0")
+}
+
+/// Whether the request is a browser's preflight (Fetch, CORS-preflight request).
+pub(super) fn is_preflight(head: &Parts) -> bool {
+    head.method == Method::OPTIONS
+        && head.headers.contains_key(ORIGIN)
+        && head.headers.contains_key(http::header::ACCESS_CONTROL_REQUEST_METHOD)
+}

@@ -1,0 +1,28 @@
+//! The data path: from a request's head to the last byte of its answer.
+//!
+//! One straight line, see [`handle`]: intake, identify, authorize, forward, relay, audit. Leaves
+//! what is permitted to `policy` and what is remembered to `cache`. Must always hold: nothing goes
+//! upstream but what a permit was given for, and every answer leaves through one place.
+
+mod body;
+mod connection;
+mod core;
+mod cors;
+mod events;
+mod forward;
+mod handle;
+mod identify;
+mod intake;
+mod reject;
+mod relay;
+mod reply;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::core::{Core, Gate, Rules};
+pub use body::{BodyLimits, BodyProblem, MeteredBody, collect};
+pub use connection::{Attention, Connection};
+pub use handle::{OwnRequest, TOKEN_API_PATH, handle};
+pub use identify::{Accounts, KnownAccount};
+pub use relay::ReplyBody;

@@ -1,0 +1,215 @@
+//! How refusals and failures of the data path are answered: the only place with their status codes.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{Response, StatusCode};
+
+use super::body::BodyProblem;
+use crate::answer::{self, RequestId, X_SHOULD_RETRY};
+use crate::cache::{TooManyStreams, Unavailable};
+use crate::policy::Denial;
+use crate::server::Malformed;
+use crate::telemetry::Outcome;
+use crate::upstream::UpstreamError;
+
+/// Why a request does not get the upstream's answer.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The head is ambiguous, found before anything looked at the request.
+    Head(Malformed),
+    /// The head is well framed, and not canonical.
+    Malformed(Cow<'static, str>),
+    /// The body could not be read whole.
+    Body(BodyProblem),
+    /// No credential.
+    TokenMissing,
+    /// A credential that stands for nobody; why, for the operator only.
+    TokenInvalid(Cow<'static, str>),
+    /// The policy says no.
+    Denied(Denial),
+    /// As many streams as allowed.
+    TooManyStreams(TooManyStreams),
+    /// We cannot know.
+    StoreUnavailable(Unavailable),
+    /// A preflight from an origin that no live token is bound to.
+    PreflightRefused,
+    /// The upstream gave no answer.
+    Upstream(UpstreamError),
+    /// The upstream's answer must not be relayed.
+    Answer(&'static str),
+}
+
+impl Refusal {
+    pub(super) fn malformed(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::Malformed(message.into())
+    }
+
+    pub(super) fn token_invalid(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::TokenInvalid(detail.into())
+    }
+
+    /// The short, stable code of the answer and the log.
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::Head(_) | Self::Malformed(_) | Self::Body(_) => "malformed_request",
+            Self::TokenMissing => "token_missing",
+            Self::TokenInvalid(_) => "token_invalid",
+            Self::Denied(denial) => denial.code(),
+            Self::TooManyStreams(_) => "too_many_streams",
+            Self::StoreUnavailable(_) => "store_unavailable",
+            Self::PreflightRefused => "origin_not_allowed",
+            Self::Upstream(error) if error.failure.is_timeout() => "upstream_timeout",
+            Self::Upstream(_) => "upstream_unavailable",
+            Self::Answer(_) => "upstream_invalid",
+        }
+    }
+
+    /// How the request ended, for the metrics.
+    pub(super) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Upstream(_) | Self::Answer(_) | Self::StoreUnavailable(_) => Outcome::Failed,
+            _ => Outcome::Refused,
+        }
+    }
+
+    /// More about it, for the operator only.
+    pub(super) fn detail(&self) -> Option<String> {
+        match self {
+            Self::TokenInvalid(detail) => Some(detail.to_string()),
+            Self::StoreUnavailable(error) => Some(chain(error)),
+            Self::Upstream(error) => Some(chain(&error.failure)),
+            Self::Body(problem) => Some(chain(problem)),
+            Self::Head(_)
+            | Self::Malformed(_)
+            | Self::TokenMissing
+            | Self::Denied(_)
+            | Self::TooManyStreams(_)
+            | Self::PreflightRefused
+            | Self::Answer(_) => Some(self.message().into_owned()),
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Head(malformed) => status_of_head(*malformed),
+            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::Body(BodyProblem::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Body(BodyProblem::TooSlow) => StatusCode::REQUEST_TIMEOUT,
+            Self::Body(BodyProblem::Broken(_)) => StatusCode::BAD_REQUEST,
+            Self::TokenMissing | Self::TokenInvalid(_) => StatusCode::UNAUTHORIZED,
+            Self::Denied(denial) => match denial {
+                Denial::TokenExpired => StatusCode::UNAUTHORIZED,
+                Denial::MalformedBody { .. } => StatusCode::BAD_REQUEST,
+                Denial::HostnameMismatch { .. }
+                | Denial::RouteNotAllowed { .. }
+                | Denial::PermissionDenied { .. }
+                | Denial::ParameterNotAllowed { .. } => StatusCode::FORBIDDEN,
+            },
+            Self::PreflightRefused => StatusCode::FORBIDDEN,
+            Self::TooManyStreams(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::StoreUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Upstream(error) if error.failure.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
+            Self::Upstream(_) | Self::Answer(_) => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    fn message(&self) -> Cow<'static, str> {
+        match self {
+            Self::Head(malformed) => malformed.to_string().into(),
+            Self::Malformed(message) => message.clone(),
+            Self::Body(problem) => problem.to_string().into(),
+            Self::TokenMissing => {
+                "send `Authorization: Bearer` with a client token or a server key".into()
+            }
+            Self::TokenInvalid(_) => {
+                "the token is not valid here: it was deleted, mistyped, or made by another gate"
+                    .into()
+            }
+            Self::Denied(denial) => denial.to_string().into(),
+            Self::TooManyStreams(refusal) => refusal.to_string().into(),
+            Self::StoreUnavailable(_) => {
+                "the token cannot be checked now: try again in a moment".into()
+            }
+            Self::PreflightRefused => "no live token is bound to this origin".into(),
+            Self::Upstream(error) => error.to_string().into(),
+            Self::Answer(message) => (*message).into(),
+        }
+    }
+
+    fn challenge(&self) -> Option<HeaderValue> {
+        let insufficient = r#"Bearer realm="ckgate", error="insufficient_scope""#;
+        match self {
+            Self::TokenMissing => Some(HeaderValue::from_static(r#"Bearer realm="ckgate""#)),
+            Self::TokenInvalid(_) => Some(HeaderValue::from_static(
+                r#"Bearer realm="ckgate", error="invalid_token", error_description="not valid here""#,
+            )),
+            Self::Denied(Denial::TokenExpired) => Some(HeaderValue::from_static(
+                r#"Bearer realm="ckgate", error="invalid_token", error_description="expired""#,
+            )),
+            Self::Denied(Denial::PermissionDenied { permission, .. }) => {
+                let challenge = format!(r#"{insufficient}, scope="{permission}""#);
+                HeaderValue::from_str(&challenge).ok()
+            }
+            Self::Denied(Denial::MalformedBody { .. }) => None,
+            Self::Denied(_) => Some(HeaderValue::from_static(insufficient)),
+            _ => None,
+        }
+    }
+
+    /// The answer.
+    pub(super) fn answer(&self, request_id: RequestId) -> Response<Bytes> {
+        let mut response = answer::error(self.status(), self.code(), &self.message(), request_id);
+        let headers = response.headers_mut();
+        if let Some(challenge) = self.challenge() {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        if matches!(self, Self::TooManyStreams(_) | Self::StoreUnavailable(_)) {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        let may_have_been_sent = match self {
+            Self::Upstream(error) => error.may_have_been_sent,
+            Self::Answer(_) => true,
+            _ => false,
+        };
+        if may_have_been_sent || matches!(self, Self::Body(BodyProblem::TooSlow)) {
+            headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
+        }
+        if matches!(self, Self::Head(_) | Self::Body(_)) {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+fn status_of_head(malformed: Malformed) -> StatusCode {
+    match malformed {
+        Malformed::TargetTooLong => StatusCode::URI_TOO_LONG,
+        Malformed::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        Malformed::Method => StatusCode::NOT_IMPLEMENTED,
+        Malformed::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+        Malformed::Expect => StatusCode::EXPECTATION_FAILED,
+        Malformed::LineEnd
+        | Malformed::RequestLine
+        | Malformed::Target
+        | Malformed::Header
+        | Malformed::Host
+        | Malformed::ContentLength
+        | Malformed::TransferEncoding
+        | Malformed::AmbiguousLength
+        | Malformed::UnexpectedBody => StatusCode::BAD_REQUEST,
+    }
+}
+
+/// An error and its causes, outermost first.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
