@@ -15,4 +15,5 @@ pub mod server;
 pub mod store;
 pub mod telemetry;
 pub mod token;
+pub mod token_api;
 pub mod upstream;
