@@ -5,10 +5,13 @@
 //! `src/ARCHITECTURE.md`.
 
 pub mod answer;
+pub mod app;
 pub mod audit;
 pub mod cache;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod demo;
 pub mod policy;
 pub mod proxy;
 pub mod server;

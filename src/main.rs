@@ -1,2 +1,7 @@
 //! The `ckgate` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ckgate::cli::run(std::env::args_os(), std::env::vars_os())
+}

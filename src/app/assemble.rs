@@ -1,0 +1,129 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use super::running::StartError;
+use crate::cache::{BoundOrigins, CacheSettings, OpenStreams, Records};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, Upstream};
+use crate::policy::RouteTable;
+use crate::proxy::{Accounts, BodyLimits, Gate, Rules};
+use crate::server::{ConnectionCount, ConnectionSettings, GuardSettings, HeadLimits};
+use crate::store::{SqliteSettings, SqliteStore};
+use crate::telemetry::Metrics;
+use crate::token_api::TokenApi;
+
+/// How long the store may take to look one record up.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a client may take none of an answer that is ready for it.
+const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client connection may be idle between two requests.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// Everything that a started gate consists of, before it has threads.
+pub(super) struct Assembled {
+    pub(super) gate: Arc<Gate>,
+    pub(super) token_api: Arc<TokenApi>,
+    pub(super) guard: GuardSettings,
+    pub(super) connection: ConnectionSettings,
+    pub(super) connections: Arc<ConnectionCount>,
+    pub(super) upstream: Arc<Upstream>,
+}
+
+pub(super) fn assemble(config: Config) -> Result<Assembled, StartError> {
+    let metrics = Arc::new(Metrics::default());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let routes = match &config.routes {
+        None => RouteTable::built_in(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(StartError::RouteFile)?;
+            RouteTable::parse(&text)
+        }
+    }
+    .map_err(StartError::Routes)?;
+    let accounts = Accounts::new(&config.accounts, config.upstream.credential.as_ref())
+        .map_err(|e| StartError::Credential(e.to_string()))?;
+    let store = Arc::new(
+        SqliteStore::open(&SqliteSettings::at(&config.store.sqlite_path))
+            .map_err(StartError::Store)?,
+    );
+    let cache = CacheSettings {
+        entries_max: config.cache.entries_max,
+        lifetime_max: config.cache.lifetime_max,
+        staleness_max: config.revocation.max_staleness,
+        lookup_timeout: LOOKUP_TIMEOUT,
+    };
+    let records =
+        Arc::new(Records::new(Arc::clone(&store), Arc::clone(&clock), cache, Arc::clone(&metrics)));
+    let per_token_max = usize::try_from(config.streams.per_token_max).unwrap_or(usize::MAX);
+    let streams = Arc::new(OpenStreams::new(per_token_max));
+    let rules = rules(&config);
+    let keys = Arc::new(config.tokens.keys);
+    let token_api = Arc::new(TokenApi {
+        records: Arc::clone(&records),
+        streams: Arc::clone(&streams),
+        keys: Arc::clone(&keys),
+        lifetime_max: signed(config.tokens.max_lifetime),
+        metrics: Arc::clone(&metrics),
+    });
+    let gate = Arc::new(Gate {
+        routes,
+        accounts,
+        keys,
+        records,
+        streams,
+        origins: BoundOrigins::new(store),
+        clock,
+        metrics: Arc::clone(&metrics),
+        rules,
+    });
+    let limits = &config.limits;
+    let connections = Arc::new(ConnectionCount::new(limits.connections_max, metrics));
+    Ok(Assembled {
+        gate,
+        token_api,
+        guard: GuardSettings {
+            head: HeadLimits {
+                head_bytes_max: limits.head_bytes_max,
+                headers_max: limits.headers_max,
+                target_bytes_max: limits.target_bytes_max,
+            },
+            header_timeout: limits.header_timeout,
+            write_stall_timeout: WRITE_STALL_TIMEOUT,
+        },
+        connection: ConnectionSettings {
+            keep_alive_timeout: KEEP_ALIVE_TIMEOUT,
+            headers_max: limits.headers_max,
+            head_bytes_max: limits.head_bytes_max,
+        },
+        connections,
+        upstream: Arc::new(config.upstream),
+    })
+}
+
+fn rules(config: &Config) -> Rules {
+    let limits = &config.limits;
+    Rules {
+        without_origin: config.hostname.without_origin,
+        preflight: config.cors.preflight,
+        json_depth_max: limits.json_depth_max,
+        inspected_body: BodyLimits {
+            bytes_max: limits.inspected_body_bytes_max as u64,
+            time_max: Some(limits.body_timeout),
+            rate_min: limits.body_rate_min,
+        },
+        streamed_body: BodyLimits {
+            bytes_max: limits.body_bytes_max,
+            time_max: None,
+            rate_min: limits.body_rate_min,
+        },
+        redacted_answer_bytes_max: limits.redacted_answer_bytes_max,
+        expiry_grace: signed(config.streams.expiry_grace),
+        stream_length_max: config.streams.length_max,
+    }
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}

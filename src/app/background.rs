@@ -1,0 +1,98 @@
+//! What runs beside the cores: following the feed, sweeping the store, the admin listener.
+
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use tokio::sync::watch;
+use tokio::task::spawn_local;
+
+use super::admin;
+use super::running::{StartError, spawn_thread};
+use crate::cache::Follower;
+use crate::proxy::Gate;
+use crate::store::TokenStore as _;
+
+/// How often expired records are looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// Pause between two steps of a sweep that has more to do.
+const SWEEP_PAUSE: Duration = Duration::from_millis(50);
+/// Rows of one step.
+const SWEEP_STEP: u32 = 1000;
+/// How long an expired record is left alone, for clocks that disagree.
+const SWEEP_MARGIN: SignedDuration = SignedDuration::from_mins(1);
+
+/// When to stop.
+#[derive(Clone)]
+pub(super) struct Signals {
+    /// The gate takes no new requests.
+    pub(super) draining: watch::Receiver<bool>,
+    /// Every request has ended.
+    pub(super) stopped: watch::Receiver<bool>,
+}
+
+pub(super) fn start(
+    gate: Arc<Gate>,
+    admin: TcpListener,
+    signals: Signals,
+) -> Result<JoinHandle<()>, StartError> {
+    spawn_thread("ckgate-background".to_owned(), move |runtime| {
+        runtime.block_on(async move {
+            let mut stopped = signals.stopped.clone();
+            spawn_local(follow(Arc::clone(&gate)));
+            spawn_local(sweep(Arc::clone(&gate)));
+            spawn_local(admin::serve(Rc::new(admin::Admin { gate, signals }), admin));
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        });
+    })
+}
+
+/// Follows the feed of deletions for as long as the gate runs.
+async fn follow(gate: Arc<Gate>) {
+    let mut follower = Follower::new(Arc::clone(&gate.records), Arc::clone(&gate.streams));
+    let mut interval = tokio::time::interval(Follower::<crate::store::Store>::INTERVAL);
+    let mut failing = false;
+    loop {
+        interval.tick().await;
+        match follower.catch_up().await {
+            Ok(()) if failing => {
+                failing = false;
+                tracing::info!("the feed of deletions is followed again");
+            }
+            Ok(()) => {}
+            Err(error) => {
+                gate.metrics.feed_failures.inc();
+                if !failing {
+                    failing = true;
+                    let source = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::error!(%error, source, "the feed of deletions cannot be read");
+                }
+            }
+        }
+    }
+}
+
+/// Removes expired records, in small steps.
+async fn sweep(gate: Arc<Gate>) {
+    loop {
+        tokio::time::sleep(SWEEP_INTERVAL).await;
+        loop {
+            let expired_before = gate.clock.now().saturating_sub(SWEEP_MARGIN).unwrap_or_default();
+            match gate.records.store().sweep(expired_before, SWEEP_STEP).await {
+                Ok(0) => break,
+                Ok(swept) => {
+                    gate.metrics.store_swept.inc_by(u64::from(swept));
+                }
+                Err(error) => {
+                    gate.metrics.store_failures.inc();
+                    tracing::warn!(%error, "the store cannot be swept");
+                    break;
+                }
+            }
+            tokio::time::sleep(SWEEP_PAUSE).await;
+        }
+    }
+}

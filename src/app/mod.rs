@@ -1,0 +1,12 @@
+//! Putting it together: the only place that sees every concrete type.
+//!
+//! Owns threads and their order of starting and stopping. Leaves every decision to the layers.
+
+mod admin;
+mod assemble;
+mod background;
+mod logging;
+mod running;
+mod worker;
+
+pub use running::{Running, StartError, serve, start};

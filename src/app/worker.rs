@@ -1,0 +1,182 @@
+//! One core: accepts connections, serves them to their end, and keeps its own upstream pool.
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+use hyper::service::service_fn;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
+use tokio::task::spawn_local;
+
+use super::assemble::Assembled;
+use super::running::{LAST_WORDS, StartError, spawn_thread};
+use crate::cache::Cut;
+use crate::proxy::{self, Attention, Connection, Core, OwnRequest, TOKEN_API_PATH};
+use crate::server::{self, Accepted, Guard, Heads, Wanted};
+use crate::token_api;
+use crate::upstream::Client;
+
+/// What a worker is started with.
+pub(super) struct Seed {
+    pub(super) number: usize,
+    pub(super) assembled: Arc<Assembled>,
+    pub(super) public: std::net::TcpListener,
+    pub(super) control: Option<std::net::TcpListener>,
+    pub(super) draining: watch::Receiver<bool>,
+    pub(super) drain_timeout: Duration,
+}
+
+/// Whether the token API answers on a listener.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum TokenApiHere {
+    Answers,
+    IsElsewhere,
+}
+
+/// One core at work.
+struct Worker {
+    assembled: Arc<Assembled>,
+    core: Core,
+    scratch: Rc<RefCell<Vec<u8>>>,
+    draining: watch::Receiver<bool>,
+    open: Cell<usize>,
+    closed: Notify,
+}
+
+pub(super) fn start(seed: Seed) -> Result<JoinHandle<()>, StartError> {
+    let mut random = [0; 8];
+    rand::fill(&mut random).map_err(|_| StartError::Randomness)?;
+    let request_ids = u64::from_ne_bytes(random);
+    spawn_thread(format!("ckgate-{}", seed.number), move |runtime| {
+        let Seed { assembled, public, control, draining, drain_timeout, .. } = seed;
+        let gate = Arc::clone(&assembled.gate);
+        let client = Client::new(Arc::clone(&assembled.upstream), Arc::clone(&gate.metrics));
+        // The configuration has checked the authority.
+        let Some(client) = client else { return };
+        let worker = Rc::new(Worker {
+            core: Core::new(gate, Rc::new(client), request_ids),
+            scratch: Rc::default(),
+            draining,
+            open: Cell::new(0),
+            closed: Notify::new(),
+            assembled,
+        });
+        runtime.block_on(worker.run(public, control, drain_timeout));
+    })
+}
+
+impl Worker {
+    async fn run(
+        self: Rc<Self>,
+        public: std::net::TcpListener,
+        control: Option<std::net::TcpListener>,
+        drain_timeout: Duration,
+    ) {
+        let on_public = match control {
+            Some(_) => TokenApiHere::IsElsewhere,
+            None => TokenApiHere::Answers,
+        };
+        let mut tasks = vec![spawn_local(Rc::clone(&self).accept(public, on_public))];
+        tasks.extend(
+            control.map(|control| {
+                spawn_local(Rc::clone(&self).accept(control, TokenApiHere::Answers))
+            }),
+        );
+        let pruning = spawn_local(Rc::clone(&self).prune());
+        let mut draining = self.draining.clone();
+        let _ = draining.wait_for(|draining| *draining).await;
+        for task in tasks {
+            task.abort();
+            let _ = task.await;
+        }
+        if tokio::time::timeout(drain_timeout, self.emptied()).await.is_err() {
+            self.core.gate.streams.cut_all(Cut::Shutdown);
+            let _ = tokio::time::timeout(LAST_WORDS, self.emptied()).await;
+        }
+        pruning.abort();
+    }
+
+    async fn emptied(&self) {
+        while self.open.get() > 0 {
+            self.closed.notified().await;
+        }
+    }
+
+    async fn prune(self: Rc<Self>) {
+        let mut interval = tokio::time::interval(Client::PRUNE_INTERVAL);
+        loop {
+            interval.tick().await;
+            self.core.upstream.prune();
+        }
+    }
+
+    async fn accept(self: Rc<Self>, listener: std::net::TcpListener, token_api: TokenApiHere) {
+        let listener = match TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(error) => return tracing::error!(%error, "a listener cannot be used"),
+        };
+        loop {
+            let (stream, address, accepted) =
+                server::accept(&listener, &self.assembled.connections).await;
+            self.open.set(self.open.get() + 1);
+            spawn_local(Rc::clone(&self).serve(stream, address, accepted, token_api));
+        }
+    }
+
+    async fn serve(
+        self: Rc<Self>,
+        stream: TcpStream,
+        address: SocketAddr,
+        accepted: Accepted,
+        token_api: TokenApiHere,
+    ) {
+        let heads = Rc::new(Heads::default());
+        let scratch = Rc::clone(&self.scratch);
+        let guard = Guard::new(stream, self.assembled.guard, Rc::clone(&heads), scratch);
+        let connection = Rc::new(Connection::new(address.ip()));
+        let service = service_fn(|request| {
+            // Asked at once, in the order in which heads came.
+            let well_formed = heads.next();
+            let (worker, connection) = (&self, &connection);
+            async move {
+                let own =
+                    async |request: OwnRequest<'_>| worker.answer_own(request, token_api).await;
+                let answer = proxy::handle(&worker.core, connection, well_formed, request, own);
+                Ok::<_, Infallible>(answer.await)
+            }
+        });
+        let watchdog = |cx: &mut Context<'_>| -> Poll<Wanted> {
+            connection.poll_attention(cx).map(|attention| match attention {
+                Attention::Look => Wanted::Attention,
+                Attention::End => Wanted::End,
+            })
+        };
+        let settings = self.assembled.connection;
+        let draining = self.draining.clone();
+        server::serve_connection(guard, settings, service, draining, watchdog).await;
+        drop(accepted);
+        self.open.set(self.open.get() - 1);
+        self.closed.notify_one();
+    }
+
+    async fn answer_own(
+        &self,
+        request: OwnRequest<'_>,
+        token_api: TokenApiHere,
+    ) -> Option<(&'static str, http::Response<bytes::Bytes>)> {
+        if token_api == TokenApiHere::IsElsewhere {
+            return None;
+        }
+        let OwnRequest { account, head, body, request_id, now } = request;
+        let path_below = head.uri.path().strip_prefix(TOKEN_API_PATH)?;
+        let asked = token_api::Asked { account, head, path_below, body, request_id, now };
+        Some(self.assembled.token_api.answer(asked).await)
+    }
+}

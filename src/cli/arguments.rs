@@ -1,0 +1,170 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::parse_duration;
+use crate::policy::{AgentId, Permission, Permissions, PolicyEntry};
+
+/// Client-side access tokens for any self-hosted Letta agents API.
+#[derive(Parser)]
+#[command(name = "ckgate", version, arg_required_else_help = true)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Run the gate.
+    Serve(Serve),
+    /// Report all problems of a configuration at once.
+    Check {
+        /// The configuration file.
+        file: PathBuf,
+    },
+    /// Make keys.
+    #[command(subcommand)]
+    Key(Key),
+    /// Create, list and delete client tokens at a running gate.
+    #[command(subcommand)]
+    Token(Token),
+    /// Try everything in one process, with a small stand-in agents API.
+    Demo(Demo),
+}
+
+#[derive(Args)]
+pub(super) struct Serve {
+    /// The configuration file; without one, every key has its default or its variable.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// The agents API; wins over `upstream.url`.
+    #[arg(long, value_name = "URL")]
+    pub(super) upstream: Option<String>,
+    /// Where to answer; wins over `listen.public`.
+    #[arg(long, value_name = "ADDR")]
+    pub(super) listen: Option<String>,
+}
+
+#[derive(Args)]
+pub(super) struct Demo {
+    /// Take the tour, say what held, and end.
+    #[arg(long)]
+    pub(super) tour: bool,
+    /// A real agents API in the place of the stand-in.
+    #[arg(long, value_name = "URL")]
+    pub(super) upstream: Option<String>,
+    /// The variable that holds that API's password.
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "upstream",
+        default_value = "LETTA_SERVER_PASSWORD"
+    )]
+    pub(super) credential_env: String,
+    /// Where to answer; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8284")]
+    pub(super) listen: SocketAddr,
+    /// Where health, metrics and console answer; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8285")]
+    pub(super) listen_admin: SocketAddr,
+}
+
+#[derive(Subcommand)]
+pub(super) enum Key {
+    /// Print a fresh master key, from which tokens are derived.
+    New {
+        /// Print a fresh server key instead, for an application's backend.
+        #[arg(long)]
+        server: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum Token {
+    /// Create a token and print the gate's answer.
+    Create(Create),
+    /// Print live tokens.
+    List(List),
+    /// Delete a token.
+    Delete(Delete),
+}
+
+#[derive(Args)]
+pub(super) struct Gate {
+    /// The gate's base URL.
+    #[arg(long = "gate", value_name = "URL", default_value = "http://127.0.0.1:8284")]
+    pub(super) url: String,
+    /// The variable that holds the server key.
+    #[arg(long, value_name = "NAME", default_value = "CKGATE_SERVER_KEY")]
+    pub(super) server_key_env: String,
+}
+
+#[derive(Args)]
+pub(super) struct Create {
+    #[command(flatten)]
+    pub(super) gate: Gate,
+    /// An agent the token opens; `--access` says how far.
+    #[arg(long, value_name = "ID", requires = "access", required_unless_present = "policy")]
+    #[arg(value_parser = AgentId::parse)]
+    pub(super) agent: Option<AgentId>,
+    /// What is permitted with the agent: `read_messages`, `write_messages`, `read_agent`,
+    /// `write_agent`.
+    #[arg(long, value_name = "WORDS", requires = "agent", value_parser = permissions)]
+    pub(super) access: Option<Permissions>,
+    /// Another agent and what is permitted with it, such as `agent-…=read_messages,write_messages`;
+    /// may be repeated.
+    #[arg(long, value_name = "ID=WORDS", value_parser = policy_entry)]
+    pub(super) policy: Vec<PolicyEntry>,
+    /// The only origin or host that may use the token.
+    #[arg(long, value_name = "HOST")]
+    pub(super) hostname: String,
+    /// When the token expires, in ISO 8601. Without either, the gate decides: after 5 minutes.
+    #[arg(long, value_name = "TIME", conflicts_with = "expires_in")]
+    pub(super) expires_at: Option<String>,
+    /// After how long the token expires, such as `1h` or `30d`.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(super) expires_in: Option<Duration>,
+}
+
+#[derive(Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    pub(super) gate: Gate,
+    /// Only tokens that open this agent.
+    #[arg(long, value_name = "ID", value_parser = AgentId::parse)]
+    pub(super) agent: Option<AgentId>,
+    /// How many to print at most.
+    #[arg(long, value_name = "N")]
+    pub(super) limit: Option<u32>,
+    /// How many to pass over.
+    #[arg(long, value_name = "N")]
+    pub(super) offset: Option<u64>,
+}
+
+#[derive(Args)]
+pub(super) struct Delete {
+    #[command(flatten)]
+    pub(super) gate: Gate,
+    /// The token; `-` reads it from standard input, out of sight of other users' process lists.
+    pub(super) token: String,
+}
+
+fn permissions(words: &str) -> Result<Permissions, String> {
+    words
+        .split(',')
+        .map(|word| Permission::from_str(word.trim()).map_err(|e| e.to_string()))
+        .collect()
+}
+
+fn policy_entry(text: &str) -> Result<PolicyEntry, String> {
+    let (agent, words) = text.split_once('=').ok_or("there is no `=` after the agent's id")?;
+    let agent = AgentId::parse(agent).map_err(|e| e.to_string())?;
+    Ok(PolicyEntry { agent, access: permissions(words)? })
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "this is no duration such as `1h`".to_owned())
+}
