@@ -183,7 +183,7 @@ impl Metrics {
         self.upstream_failures.get_or_create(&RefusalLabels { reason }).inc();
     }
 
-    /// Everything in OpenMetrics text, and one gauge that only the caller knows.
+    /// Everything in `OpenMetrics` text, and one gauge that only the caller knows.
     #[must_use]
     pub fn encode(&self, ready: bool) -> String {
         let mut text = String::new();

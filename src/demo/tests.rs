@@ -1,5 +1,4 @@
 //! The stand-in, the scratch directory and the settings, without a gate.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 use std::os::unix::fs::PermissionsExt as _;
 

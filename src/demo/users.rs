@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::DemoError;
 use super::api_client::{Answer, ApiClient, Call};
+use crate::clock::{Clock as _, SystemClock};
 use crate::policy::Permission;
 use crate::token::Secret;
 
@@ -48,7 +49,8 @@ async fn create_user(
     agent: String,
     access: &[Permission],
 ) -> Result<User, DemoError> {
-    let expires_at = Timestamp::now().saturating_add(LIFETIME).unwrap_or(Timestamp::MAX);
+    let expires_at =
+        SystemClock::default().now().saturating_add(LIFETIME).unwrap_or(Timestamp::MAX);
     let call = Call {
         method: Method::POST,
         target: "/v1/client-side-access-tokens".to_owned(),

@@ -25,7 +25,7 @@ impl EventBoundary {
     }
 
     /// Whether the last event is complete.
-    pub(super) fn is_between_events(&self) -> bool {
+    pub(super) fn is_between_events(self) -> bool {
         matches!(self.tail, [.., b'\n', b'\n'] | [_, b'\n', b'\r', b'\n'] | [.., b'\r', b'\r'])
     }
 

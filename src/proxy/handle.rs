@@ -271,7 +271,7 @@ impl<'a> Line<'a> {
             self.note(|event| {
                 event.outcome = refusal.outcome();
                 event.reason = Some(refusal.code());
-                event.detail = refusal.detail();
+                event.detail = Some(refusal.detail());
             });
             if let Refusal::Upstream(error) = &refusal {
                 self.core.gate.metrics.upstream_failure(error.failure.label());
@@ -300,9 +300,8 @@ impl<'a> Line<'a> {
 
     fn note_permit(&mut self, permit: &Permit<'_>) {
         let operation = permit.operation().map(|operation| operation.name.clone());
-        self.note(|event| {
-            event.operation = operation.map_or(Operation::Unknown, Operation::Routed)
-        });
+        let operation = operation.map_or(Operation::Unknown, Operation::Routed);
+        self.note(|event| event.operation = operation);
     }
 }
 

@@ -75,29 +75,28 @@ impl Refusal {
     }
 
     /// More about it, for the operator only.
-    pub(super) fn detail(&self) -> Option<String> {
+    pub(super) fn detail(&self) -> String {
         match self {
-            Self::TokenInvalid(detail) => Some(detail.to_string()),
-            Self::StoreUnavailable(error) => Some(chain(error)),
-            Self::Upstream(error) => Some(chain(&error.failure)),
-            Self::Body(problem) => Some(chain(problem)),
+            Self::TokenInvalid(detail) => detail.to_string(),
+            Self::StoreUnavailable(error) => chain(error),
+            Self::Upstream(error) => chain(&error.failure),
+            Self::Body(problem) => chain(problem),
             Self::Head(_)
             | Self::Malformed(_)
             | Self::TokenMissing
             | Self::Denied(_)
             | Self::TooManyStreams(_)
             | Self::PreflightRefused
-            | Self::Answer(_) => Some(self.message().into_owned()),
+            | Self::Answer(_) => self.message().into_owned(),
         }
     }
 
     fn status(&self) -> StatusCode {
         match self {
             Self::Head(malformed) => status_of_head(*malformed),
-            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::Malformed(_) | Self::Body(BodyProblem::Broken(_)) => StatusCode::BAD_REQUEST,
             Self::Body(BodyProblem::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(BodyProblem::TooSlow) => StatusCode::REQUEST_TIMEOUT,
-            Self::Body(BodyProblem::Broken(_)) => StatusCode::BAD_REQUEST,
             Self::TokenMissing | Self::TokenInvalid(_) => StatusCode::UNAUTHORIZED,
             Self::Denied(denial) => match denial {
                 Denial::TokenExpired => StatusCode::UNAUTHORIZED,

@@ -35,6 +35,13 @@ pub(super) struct StreamRelay {
     metrics: Arc<Metrics>,
 }
 
+/// The data of a cut stream's final event.
+#[derive(serde::Serialize)]
+struct LastEvent {
+    message: &'static str,
+    code: &'static str,
+}
+
 impl ReplyBody {
     /// An answer that is all here.
     #[must_use]
@@ -156,7 +163,8 @@ impl StreamRelay {
     fn end(&mut self, rest_of_event: &[u8], cut: Cut) -> Bytes {
         self.upstream = None;
         self.metrics.stream_cut(cut.code());
-        let data = serde_json::json!({ "message": cut.message(), "code": cut.code() }).to_string();
+        let data = LastEvent { message: cut.message(), code: cut.code() };
+        let data = serde_json::to_string(&data).unwrap_or_default();
         let mut last = BytesMut::with_capacity(rest_of_event.len() + data.len() + 24);
         for part in [rest_of_event, b"event: error\ndata: ", data.as_bytes(), b"\n\n"] {
             last.extend_from_slice(part);

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 use super::chunked::ChunkedFraming;
-use super::head::{Framing, HeadLimits, Malformed, check_head};
+use super::head::{Framing, HeadEnd, HeadLimits, Malformed, check_head, end_of_head};
 
 /// Given to hyper in the place of a refused head.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\n\r\n";
@@ -285,32 +285,6 @@ impl Guard {
         }
         self.stalled(cx).map(Err)
     }
-}
-
-enum HeadEnd {
-    At(usize),
-    NotYet,
-}
-
-/// Where the head ends, looking at line ends from `from` on. A line end that is not CRLF is refused
-/// as soon as it is seen.
-fn end_of_head(bytes: &[u8], from: usize) -> Result<HeadEnd, Malformed> {
-    let mut from = from;
-    while let Some(found) = bytes.get(from..).and_then(|rest| memchr::memchr(b'\n', rest)) {
-        let at = from + found;
-        let before = |back: usize| at.checked_sub(back).and_then(|index| bytes.get(index));
-        if before(1) != Some(&b'\r') {
-            return Err(Malformed::LineEnd);
-        }
-        if at == 1 {
-            return Err(Malformed::RequestLine);
-        }
-        if before(2) == Some(&b'\n') {
-            return Ok(HeadEnd::At(at + 1));
-        }
-        from = at + 1;
-    }
-    Ok(HeadEnd::NotYet)
 }
 
 impl Read for Guard {

@@ -89,6 +89,35 @@ pub fn check_head(head: &[u8], limits: HeadLimits) -> Result<Framing, Malformed>
     facts.framing(request)
 }
 
+/// Where a head ends.
+pub(super) enum HeadEnd {
+    /// After this many bytes.
+    At(usize),
+    /// Not within the bytes there are.
+    NotYet,
+}
+
+/// Where the head ends, looking at line ends from `from` on. A line end that is not CRLF is refused
+/// as soon as it is seen.
+pub(super) fn end_of_head(bytes: &[u8], from: usize) -> Result<HeadEnd, Malformed> {
+    let mut from = from;
+    while let Some(found) = bytes.get(from..).and_then(|rest| memchr::memchr(b'\n', rest)) {
+        let at = from + found;
+        let before = |back: usize| at.checked_sub(back).and_then(|index| bytes.get(index));
+        if before(1) != Some(&b'\r') {
+            return Err(Malformed::LineEnd);
+        }
+        if at == 1 {
+            return Err(Malformed::RequestLine);
+        }
+        if before(2) == Some(&b'\n') {
+            return Ok(HeadEnd::At(at + 1));
+        }
+        from = at + 1;
+    }
+    Ok(HeadEnd::NotYet)
+}
+
 /// What matters of a request line.
 #[derive(Clone, Copy)]
 struct RequestLine {

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use crate::clock::{Clock as _, SystemClock};
 use crate::token::Secret;
 
 /// The ids of the two agents.
@@ -71,7 +72,7 @@ pub(super) struct Page<'q> {
 
 impl Agents {
     pub(super) fn new(password: Secret) -> Self {
-        let now = Timestamp::now();
+        let now = SystemClock::default().now();
         let [one, two] = AGENT_IDS;
         let both = [
             Agent::new(one, "ann's agent", "Ann", now),
@@ -107,7 +108,7 @@ impl Agents {
     /// Keeps what was said; agents that do not exist hear nothing.
     pub(super) fn say(&self, agent: &str, role: Role, content: String) -> Message {
         let id = self.new_id("message");
-        let message = Message { id, date: Timestamp::now(), role, content };
+        let message = Message { id, date: SystemClock::default().now(), role, content };
         self.with(agent, |agent| agent.keep(message.clone()));
         message
     }
@@ -173,6 +174,6 @@ impl Agent {
         if let Some(clear) = fields.get("message_buffer_autoclear").and_then(Value::as_bool) {
             self.message_buffer_autoclear = clear;
         }
-        self.updated_at = Timestamp::now();
+        self.updated_at = SystemClock::default().now();
     }
 }

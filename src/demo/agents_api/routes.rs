@@ -8,13 +8,13 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::agents::{AGENT_IDS, Agents, Page, Role};
 use super::script::Script;
 use super::shapes;
 use super::stream::{Events, ReplyBody};
+use crate::clock::{Clock as _, SystemClock};
 use crate::policy::AgentId;
 
 /// Longest request body.
@@ -114,7 +114,7 @@ async fn send(
         }
         Mode::Run => {
             agents.say(agent, Role::Assistant, script.text());
-            let run = shapes::run(&agents.new_id("run"), agent, Timestamp::now());
+            let run = shapes::run(&agents.new_id("run"), agent, SystemClock::default().now());
             json_reply(StatusCode::OK, &run)
         }
     }

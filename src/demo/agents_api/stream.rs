@@ -10,9 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::Full;
-use jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::{Sleep, sleep};
+
+use crate::clock::{Clock as _, SystemClock};
 
 use super::agents::{Agents, Role};
 use super::script::Script;
@@ -54,7 +55,7 @@ impl Events {
         said: &str,
         script: &Script,
     ) -> Self {
-        let now = Timestamp::now();
+        let now = SystemClock::default().now();
         let id = agents.new_id("message");
         let text = script.text();
         let at_once = |value: &Value| Event::new(Duration::ZERO, &value.to_string());

@@ -4,8 +4,10 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
 use super::super::{open, read, write};
-use super::{Engine, Sqlite, settings};
-use crate::store::tests::records::{account, listing, record};
+use super::{Engine, Sqlite, beside, settings};
+use crate::store::tests::records::{
+    account, create_all, delete, listing, record, records, sweep_all,
+};
 use crate::store::{StoreError, TokenStore};
 use crate::token::{KeyRing, MasterKey};
 
@@ -61,6 +63,23 @@ async fn damage_to_one_record_fails_its_list_and_no_other() {
     assert!(engine.store().list(listing()).await.is_err());
     let of_other = crate::store::ListQuery { account: account("other"), ..listing() };
     assert_eq!(engine.store().list(of_other).await.unwrap().records, [other]);
+}
+
+#[tokio::test]
+async fn removed_records_leave_nothing_behind() {
+    let engine = Sqlite::start();
+    let made = records(4);
+    create_all(engine.store(), &made).await;
+    engine.damage(made[0].id, "policy = '[]'");
+    engine.damage(made[1].id, "policy = '[]'");
+    delete(engine.store(), &made[0]).await;
+    delete(engine.store(), &made[2]).await;
+    sweep_all(engine.store(), made[3].grant.expires_at).await;
+    for table in ["tokens", "token_agents"] {
+        let count = format!("SELECT count(*) FROM {table}");
+        let rows = beside(&engine.folder).query_row(&count, [], |row| row.get::<_, i64>(0));
+        assert_eq!(rows.unwrap(), 0, "{table}");
+    }
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::{Engine, Sqlite, beside, settings};
-use crate::store::sqlite::{OpenError, SqliteSettings, SqliteStore};
+use crate::store::sqlite::{OpenError, SqliteSettings, SqliteStore, open};
 use crate::store::tests::now;
 use crate::store::tests::records::{delete, deletion, listing, record, records};
 use crate::store::{StoreError, TokenStore};
@@ -29,6 +29,22 @@ async fn every_file_is_its_owners_alone() {
     }
     names.sort();
     assert_eq!(names, ["store.db", "store.db-shm", "store.db-wal"]);
+}
+
+/// What makes an acknowledged write survive the loss of power. The tests cannot cut the power.
+#[test]
+fn writer_syncs_its_log_at_every_commit() {
+    let folder = TempDir::new().unwrap();
+    let opened = open::open(&settings(&folder)).unwrap();
+    let setting = |name| {
+        let read = |row: &rusqlite::Row<'_>| row.get::<_, rusqlite::types::Value>(0);
+        opened.writer.pragma_query_value(None, name, read).unwrap()
+    };
+    // 2 is FULL.
+    assert_eq!(setting("synchronous"), 2_i64.into());
+    assert_eq!(setting("journal_mode"), "wal".to_owned().into());
+    assert_eq!(setting("wal_autocheckpoint"), 4000_i64.into());
+    assert_eq!(setting("page_size"), 4096_i64.into());
 }
 
 #[tokio::test]
