@@ -128,7 +128,7 @@ start_postgres() {  # data-directory port
   start postgres "${AS_POSTGRES[@]}" "$PG_BIN/postgres" -D "$1" -p "$2" -c listen_addresses=127.0.0.1 \
     -c unix_socket_directories= -c fsync=off -c max_connections=200
   for _ in $(seq 150); do
-    "$PG_BIN/pg_isready" -q -h 127.0.0.1 -p "$2" && return
+    "$PG_BIN/pg_isready" -q -h 127.0.0.1 -p "$2" -U letta && return
     sleep 0.2
   done
   cat "$RUN/postgres.log" >&2

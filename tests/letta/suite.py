@@ -172,7 +172,7 @@ def credentials(server, a):
         for garbage in ("ck-let-garbage", "ck-let-" + "A" * 52, "sk-let-" + "A" * 40):
             refusal(lambda: sdk(garbage, ORIGIN).agents.retrieve(a), 401, "token_invalid")
     with check("an expired token is refused"):
-        expires_at = utc_now() + datetime.timedelta(seconds=2)
+        expires_at = utc_now() + datetime.timedelta(seconds=3)
         short = create_token(server, a, ALL, expires_at=expires_at.isoformat()).token
         sdk(short, ORIGIN).agents.retrieve(a)
         time.sleep((expires_at - utc_now()).total_seconds() + 0.01)
