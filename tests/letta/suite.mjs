@@ -108,7 +108,8 @@ async function chat(token, a) {
   });
   await check('messages.list', async () => {
     const page = V1 ? { limit: 2, order: 'asc' } : { limit: 100 }; // 1.x asks for page after page by itself
-    need(said(await client.listMessages(a, page)).split(`echo: ${TALK}`).length === 4);
+    const texts = said(await client.listMessages(a, page));
+    need(texts.split(`echo: ${TALK}`).length === 4, texts);
   });
 }
 
@@ -218,8 +219,9 @@ async function revocation(server, a) {
 
 function sdk(key, origin) {
   const headers = origin ? { Origin: origin } : {};
-  return V1 ? sdk1(new Letta({ baseURL: GATE, apiKey: key, defaultHeaders: headers }))
-    : sdk0(new LettaClient({ baseUrl: GATE, token: key }), { headers });
+  const maxRetries = 0; // so that a failure shows
+  return V1 ? sdk1(new Letta({ baseURL: GATE, apiKey: key, defaultHeaders: headers, maxRetries, timeout: 120_000 }))
+    : sdk0(new LettaClient({ baseUrl: GATE, token: key }), { headers, maxRetries, timeoutInSeconds: 120 });
 }
 
 function sdk1({ agents, tools, accessTokens: tokens }) {
@@ -243,7 +245,7 @@ function sdk1({ agents, tools, accessTokens: tokens }) {
   };
 }
 
-function sdk0({ agents, tools, clientSideAccessTokens: tokens }, options) { // it has no default headers
+function sdk0({ agents, tools, clientSideAccessTokens: tokens }, options) { // options go with every call
   return {
     createAgent: ({ memory_blocks, secrets, ...rest }) =>
       agents.create({ ...rest, memoryBlocks: memory_blocks, toolExecEnvironmentVariables: secrets }, options),

@@ -111,7 +111,8 @@ def chat(token, a):
         need(answer.text.rstrip().endswith("data: [DONE]"), answer.text)
     with check("messages.list"):
         page = {"limit": 2, "order": "asc"} if V1 else {"limit": 100}  # 1.x asks for page after page by itself
-        need(said(client.agents.messages.list(a, **page)).count(f"echo: {TALK}") == 3)
+        texts = said(client.agents.messages.list(a, **page))
+        need(texts.count(f"echo: {TALK}") == 3, texts)
 
 
 def agent_state(token, a):
@@ -202,10 +203,9 @@ def revocation(server, a):
 
 def sdk(key, origin=None):
     headers = {"Origin": origin} if origin else {}
-    http = httpx.Client(transport=httpx.HTTPTransport() if key == SERVER_KEY else Recording(), timeout=60)
-    if V1:
-        return Letta(base_url=GATE, api_key=key, default_headers=headers, http_client=http)
-    return Letta(base_url=GATE, token=key, headers=headers, httpx_client=http)
+    if V1:  # without retries, so that a failure shows
+        return Letta(base_url=GATE, api_key=key, default_headers=headers, http_client=http_client(key), max_retries=0)
+    return Letta(base_url=GATE, token=key, headers=headers, httpx_client=http_client(key))
 
 
 def modify(client, agent_id, **fields):
@@ -264,8 +264,13 @@ def need_incremental(events):
 
 def plain(method, path, key, **options):
     """A request that does not look like an SDK's."""
-    with httpx.Client(transport=httpx.HTTPTransport() if key == SERVER_KEY else Recording(), timeout=60) as http:
+    with http_client(key) as http:
         return http.request(method, GATE + path, headers={"Authorization": f"Bearer {key}", "Origin": ORIGIN}, **options)
+
+
+def http_client(key):
+    transport = httpx.HTTPTransport() if key == SERVER_KEY else Recording()
+    return httpx.Client(transport=transport, timeout=120)  # seconds, for slow machines
 
 
 def refusal(call, status, code=None):
