@@ -42,7 +42,8 @@ async function agents(server) {
   let a, b;
   await check('server key: agents.create', async () => {
     a = (await server.createAgent(agent('a', SECRET))).id;
-    b = (await server.createAgent({ ...agent(OTHER, OTHER), description: OTHER, system: OTHER, tags: [OTHER], metadata: { note: OTHER } })).id;
+    const other = { ...agent(OTHER, OTHER), description: OTHER, system: OTHER, tags: [OTHER], metadata: { note: OTHER } };
+    b = (await server.createAgent(other)).id;
     await server.send(b, OTHER);
   });
   await check('server key: agents.list', async () => {
@@ -62,7 +63,7 @@ async function agents(server) {
 async function tokens(server, a, b) {
   const made = [];
   await check('server key: a token is created', async () => {
-    for (const [id, access] of [[a, ALL], [b, ['read_agent']], [a, ALL]]) made.push(await server.createToken(id, access));
+    for (const id of [a, b, a]) made.push(await server.createToken(id, ALL));
     const [{ token, hostname, policy, expiresAt }] = made;
     need(/^ck-let-[A-Za-z0-9_-]{52}$/.test(token), token);
     need(hostname === ORIGIN, hostname);
@@ -293,12 +294,13 @@ async function all(items) {
 async function needIncremental(events) {
   const times = [];
   for await (const event of events) if (kind(event) === 'assistant_message') times.push(performance.now());
-  need(times.length >= 10 && times.at(-1) - times[0] > 500, `${times.length} pieces in ${times.at(-1) - times[0]} ms`);
+  const spread = times.at(-1) - times[0];
+  need(times.length >= 10 && spread > 500, `${times.length} pieces in ${spread} ms`);
 }
 
 /** A request that does not look like an SDK's. */
 async function plain(method, path, key, body) {
-  const headers = { authorization: `Bearer ${key}`, origin: ORIGIN, ...(body && { 'content-type': 'application/json' }) };
+  const headers = { authorization: `Bearer ${key}`, origin: ORIGIN, 'content-type': 'application/json' };
   const answer = await record(GATE + path, { method, headers, body: body && JSON.stringify(body) });
   return { status: answer.status, headers: answer.headers, text: await answer.text() };
 }
