@@ -185,6 +185,8 @@ fn say(word: &str, id: TokenId) {
 fn settings(path: &Path) -> SqliteSettings {
     let mut settings = SqliteSettings::at(PathBuf::from(path));
     settings.checkpoint_pages = 100;
+    settings.busy_wait = Duration::from_mins(5);
+    settings.answer_wait = Duration::from_mins(5);
     settings.batch_max = NonZeroUsize::new(20).unwrap();
     settings
 }

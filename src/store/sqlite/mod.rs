@@ -108,6 +108,7 @@ impl SqliteStore {
             connection: opened.writer,
             file: Arc::clone(&opened.file),
             batch_max: settings.batch_max.get(),
+            busy_wait: settings.busy_wait,
         };
         let thread = spawn("store-writer", move || writer.run(&jobs))?;
         let writer = Crew { queue, _threads: Threads(vec![thread]) };

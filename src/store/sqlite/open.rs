@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use refinery::{Migration, Runner};
 use rusqlite::{Connection, OpenFlags};
@@ -114,6 +115,8 @@ pub(super) fn open(settings: &SqliteSettings) -> Result<Opened, OpenError> {
     check_schema(&writer, &path, &engine)?;
     prepare_writer(&writer, settings, &path, &engine)?;
     migrate(&mut writer, &engine)?;
+    // From here on the writer does its own waiting.
+    writer.busy_timeout(Duration::ZERO).map_err(engine)?;
     // SQLite has the log open from here on: it keeps it from the first read to the last close.
     let file = Arc::new(
         OpenFile::at(&path).map_err(|source| OpenError::File { path: path.clone(), source })?,

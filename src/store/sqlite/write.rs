@@ -4,8 +4,10 @@
 use std::slice;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 
 use super::fault::Fault;
 use super::job::{SweepStep, Write};
@@ -14,11 +16,15 @@ use super::row::{agent_key, policy_entries, policy_text};
 use crate::store::{DeleteOutcome, Deletion, FEED_KEPT_AFTER_EXPIRY, SWEEP_LIMIT_MAX, StoreError};
 use crate::token::{Record, TokenId};
 
+/// Time between two tries to get the lock of the file from another process.
+const BUSY_STEP: Duration = Duration::from_millis(1);
+
 /// The writer's own.
 pub(super) struct Writer {
     pub(super) connection: Connection,
     pub(super) file: Arc<OpenFile>,
     pub(super) batch_max: usize,
+    pub(super) busy_wait: Duration,
 }
 
 /// Why a batch was not committed.
@@ -31,7 +37,7 @@ enum Failure {
 
 impl Writer {
     /// Works until the queue has no sender left.
-    pub(super) fn run(mut self, queue: &Receiver<Write>) {
+    pub(super) fn run(self, queue: &Receiver<Write>) {
         while let Ok(first) = queue.recv() {
             let mut batch = vec![first];
             batch.extend(queue.try_iter().take(self.batch_max.saturating_sub(1)));
@@ -39,7 +45,7 @@ impl Writer {
         }
     }
 
-    fn carry_out(&mut self, mut batch: Vec<Write>) {
+    fn carry_out(&self, mut batch: Vec<Write>) {
         match self.commit(&mut batch) {
             Ok(()) => batch.into_iter().for_each(|write| write.settle(Ok(()))),
             // Nothing of the batch was kept. Each write alone then shows which one was at fault.
@@ -48,7 +54,7 @@ impl Writer {
         }
     }
 
-    fn carry_out_singly(&mut self, batch: Vec<Write>) {
+    fn carry_out_singly(&self, batch: Vec<Write>) {
         let mut rest = batch.into_iter();
         while let Some(mut write) = rest.next() {
             match self.commit(slice::from_mut(&mut write)) {
@@ -65,18 +71,40 @@ impl Writer {
     }
 
     /// Puts all of `batch` on disk, or nothing of it.
-    fn commit(&mut self, batch: &mut [Write]) -> Result<(), Failure> {
-        let store = |error: rusqlite::Error| Failure::Store(error.into());
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(store)?;
-        for write in batch {
-            write.apply(&transaction).map_err(|error| Failure::Write(error.into()))?;
+    fn commit(&self, batch: &mut [Write]) -> Result<(), Failure> {
+        self.begin().map_err(|error| Failure::Store(error.into()))?;
+        let outcome = self.apply_and_commit(batch);
+        if outcome.is_err() && !self.connection.is_autocommit() {
+            // Should this fail as well, then the next transaction cannot begin, and says so.
+            drop(self.connection.execute_batch("ROLLBACK"));
         }
-        transaction.commit().map_err(store)?;
+        outcome?;
         // After the commit: what went into a file that is no longer the store's is not kept.
         self.file.check().map_err(Failure::Store)
+    }
+
+    /// Takes the lock that only one writer of the file can have. It is tried at short intervals:
+    /// `SQLite`'s own waiting slows down to ten tries a second, and starves beside a busy writer.
+    fn begin(&self) -> rusqlite::Result<()> {
+        let began = Instant::now();
+        loop {
+            match self.connection.execute_batch("BEGIN IMMEDIATE") {
+                Err(rusqlite::Error::SqliteFailure(failure, _))
+                    if failure.code == ErrorCode::DatabaseBusy
+                        && began.elapsed() < self.busy_wait =>
+                {
+                    thread::sleep(BUSY_STEP);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn apply_and_commit(&self, batch: &mut [Write]) -> Result<(), Failure> {
+        for write in batch {
+            write.apply(&self.connection).map_err(|error| Failure::Write(error.into()))?;
+        }
+        self.connection.execute_batch("COMMIT").map_err(|error| Failure::Store(error.into()))
     }
 }
 

@@ -30,7 +30,8 @@ fn write_that_fails_takes_no_other_of_its_batch_with_it() {
     sender.send(Write::Delete(Pending::new(deletion(&last), reply))).unwrap();
     drop(sender);
     // All four are queued, so they are one batch.
-    write::Writer { connection: opened.writer, file: opened.file, batch_max: 16 }.run(&queue);
+    let (connection, file, busy_wait) = (opened.writer, opened.file, Duration::ZERO);
+    write::Writer { connection, file, batch_max: 16, busy_wait }.run(&queue);
 
     let outcomes: Vec<bool> =
         replies.into_iter().map(|reply| reply.blocking_recv().unwrap().is_ok()).collect();

@@ -4,6 +4,8 @@ mod batches;
 mod damage;
 mod files;
 
+use std::time::Duration;
+
 use rusqlite::Connection;
 use rusqlite::params;
 use tempfile::TempDir;
@@ -46,14 +48,19 @@ impl Sqlite {
     }
 }
 
+/// Waits long enough for a machine that is busy with other tests.
 fn settings(folder: &TempDir) -> SqliteSettings {
-    SqliteSettings::at(folder.path().join("store.db"))
+    SqliteSettings {
+        busy_wait: Duration::from_mins(5),
+        answer_wait: Duration::from_mins(5),
+        ..SqliteSettings::at(folder.path().join("store.db"))
+    }
 }
 
 /// A connection that is not the store's, as an operator's shell would have.
 fn beside(folder: &TempDir) -> Connection {
     let connection = Connection::open(settings(folder).path).unwrap();
-    connection.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+    connection.busy_timeout(Duration::from_mins(1)).unwrap();
     connection
 }
 
