@@ -4,7 +4,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::running::StartError;
-use crate::cache::{BoundOrigins, CacheSettings, OpenStreams, Records};
+use crate::cache::{BoundOrigins, CacheSettings, OpenStreams, Rates, Records};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Upstream};
 use crate::policy::RouteTable;
@@ -16,10 +16,6 @@ use crate::token_api::TokenApi;
 
 /// How long the store may take to look one record up.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a client may take none of an answer that is ready for it.
-const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a client connection may be idle between two requests.
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// Everything that a started gate consists of, before it has threads.
 pub(super) struct Assembled {
@@ -59,6 +55,7 @@ pub(super) fn assemble(config: Config) -> Result<Assembled, StartError> {
     let per_token_max = usize::try_from(config.streams.per_token_max).unwrap_or(usize::MAX);
     let streams = Arc::new(OpenStreams::new(per_token_max));
     let rules = rules(&config);
+    let rates = Rates::new(config.limits.requests_per_minute_per_token, config.cache.entries_max);
     let keys = Arc::new(config.tokens.keys);
     let token_api = Arc::new(TokenApi {
         records: Arc::clone(&records),
@@ -73,6 +70,7 @@ pub(super) fn assemble(config: Config) -> Result<Assembled, StartError> {
         keys,
         records,
         streams,
+        rates,
         origins: BoundOrigins::new(store),
         clock,
         metrics: Arc::clone(&metrics),
@@ -90,10 +88,10 @@ pub(super) fn assemble(config: Config) -> Result<Assembled, StartError> {
                 target_bytes_max: limits.target_bytes_max,
             },
             header_timeout: limits.header_timeout,
-            write_stall_timeout: WRITE_STALL_TIMEOUT,
+            write_stall_timeout: limits.write_stall_timeout,
         },
         connection: ConnectionSettings {
-            keep_alive_timeout: KEEP_ALIVE_TIMEOUT,
+            keep_alive_timeout: limits.keep_alive_timeout,
             headers_max: limits.headers_max,
             head_bytes_max: limits.head_bytes_max,
         },

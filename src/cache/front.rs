@@ -1,6 +1,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::TokenRate;
 use crate::token::{Record, TokenBytes};
 
 /// Slots of one core's front cache. A power of two.
@@ -15,10 +16,19 @@ pub struct Front {
     generation: u64,
 }
 
+/// A token that has been verified: its record, and how fast it may ask.
+#[derive(Debug)]
+pub struct Known {
+    /// The record.
+    pub record: Record,
+    /// Shared by all cores.
+    pub rate: TokenRate,
+}
+
 #[derive(Debug)]
 struct Slot {
     token: TokenBytes,
-    record: Rc<Record>,
+    known: Rc<Known>,
     /// The epoch of the deleted ids at which this record was last seen not to be among them.
     epoch: u64,
     until: Instant,
@@ -36,7 +46,7 @@ impl Front {
         }
     }
 
-    /// The record of `token`, unless it is unknown, too old, or `is_deleted`. That is asked only
+    /// What is known of `token`, unless it is unknown, too old, or `is_deleted`. That is asked only
     /// when `epoch` has moved since it was last asked for this token.
     pub fn find(
         &mut self,
@@ -44,14 +54,14 @@ impl Front {
         now: Instant,
         epoch: u64,
         is_deleted: impl FnOnce(&Record) -> bool,
-    ) -> Option<Rc<Record>> {
+    ) -> Option<Rc<Known>> {
         let place = self.slots.get_mut(place_of(token))?;
         let slot = place.as_mut()?;
         if !slot.token.equals(token) {
             return None;
         }
         if slot.epoch != epoch {
-            if is_deleted(&slot.record) {
+            if is_deleted(&slot.known.record) {
                 *place = None;
                 return None;
             }
@@ -61,17 +71,17 @@ impl Front {
             *place = None;
             return None;
         }
-        Some(Rc::clone(&slot.record))
+        Some(Rc::clone(&slot.known))
     }
 
-    /// Keeps a verified token's record, in place of whatever had its slot. `epoch` must have been
+    /// Keeps a verified token, in place of whatever had its slot. `epoch` must have been
     /// read before the record was found not to be deleted.
-    pub fn insert(&mut self, token: TokenBytes, record: Rc<Record>, epoch: u64, now: Instant) {
+    pub fn insert(&mut self, token: TokenBytes, known: Rc<Known>, epoch: u64, now: Instant) {
         if self.slots.is_empty() {
             self.slots.resize_with(SLOTS, || None);
         }
         if let Some(place) = self.slots.get_mut(place_of(&token)) {
-            *place = Some(Slot { token, record, epoch, until: now + Self::LIFETIME });
+            *place = Some(Slot { token, known, epoch, until: now + Self::LIFETIME });
         }
     }
 }

@@ -10,6 +10,7 @@ mod follower;
 mod freshness;
 mod front;
 mod origins;
+mod rates;
 mod records;
 mod streams;
 
@@ -19,7 +20,8 @@ mod tests;
 pub use deleted::DeletedIds;
 pub use follower::Follower;
 pub use freshness::Freshness;
-pub use front::Front;
+pub use front::{Front, Known};
 pub use origins::BoundOrigins;
+pub use rates::{RateLimited, Rates, TokenRate};
 pub use records::{CacheSettings, Records, Unavailable};
 pub use streams::{Cut, OpenStreams, StreamLease, TooManyStreams};

@@ -18,8 +18,11 @@ pub struct Limits {
     pub target_bytes_max: usize,
     /// Longest time for a head to arrive whole. Default 10 s.
     pub header_timeout: Duration,
-    /// Longest time for an inspected body to arrive whole, and longest pause in one that is passed
-    /// through. Default 60 s.
+    /// How long a connection may be idle between two requests. Default 75 s.
+    pub keep_alive_timeout: Duration,
+    /// How long a client may take none of an answer that is ready for it. Default 30 s.
+    pub write_stall_timeout: Duration,
+    /// Longest time for an inspected body to arrive whole. Default 60 s.
     pub body_timeout: Duration,
     /// Bytes a second below which a body is too slow; 0 = any. Default 240.
     pub body_rate_min: u32,
@@ -48,6 +51,16 @@ impl Limits {
                 "header_timeout",
                 seconds(10),
                 millis(100)..=minutes(10),
+            ),
+            keep_alive_timeout: section.duration(
+                "keep_alive_timeout",
+                seconds(75),
+                seconds(1)..=hours(1),
+            ),
+            write_stall_timeout: section.duration(
+                "write_stall_timeout",
+                seconds(30),
+                seconds(1)..=hours(1),
             ),
             body_timeout: section.duration("body_timeout", seconds(60), millis(100)..=hours(1)),
             body_rate_min: section.integer("body_rate_min", 240, 0..=1_000_000_000),

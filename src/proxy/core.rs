@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use super::body::BodyLimits;
 use super::identify::Accounts;
 use crate::answer::RequestId;
-use crate::cache::{BoundOrigins, Front, OpenStreams, Records};
+use crate::cache::{BoundOrigins, Front, OpenStreams, Rates, Records};
 use crate::clock::Clock;
 use crate::config::Preflight;
 use crate::policy::{RouteTable, WithoutOrigin};
@@ -29,6 +29,8 @@ pub struct Gate {
     pub records: Arc<Records<Store>>,
     /// Streams that can be cut.
     pub streams: Arc<OpenStreams>,
+    /// How fast each token may ask.
+    pub rates: Rates,
     /// Origins that tokens are bound to.
     pub origins: BoundOrigins<Store>,
     /// The time.

@@ -124,14 +124,16 @@ impl<'a> Line<'a> {
                 let unread = announces_body(&head.headers).then_some(body);
                 self.pass_on(permit, account, unread, None).await
             }
-            Caller::Token { record, account } => {
+            Caller::Token { known, account } => {
+                let record = &known.record;
                 self.note(|event| {
                     event.account = Some(account.name.clone());
                     event.token = Some(record.id);
                 });
-                let permit = self.authorize(&record, &received, body).await?;
+                let permit = self.authorize(record, &received, body).await?;
                 self.note_permit(&permit);
-                self.pass_on(permit, account, None, Some(&record)).await
+                known.rate.take().map_err(Refusal::RateLimited)?;
+                self.pass_on(permit, account, None, Some(record)).await
             }
         }
     }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::core::Core;
 use super::intake::Bearer;
 use super::reject::Refusal;
+use crate::cache::Known;
 use crate::config::Account;
 use crate::policy::Denial;
 use crate::telemetry::CacheResult;
@@ -22,7 +23,7 @@ pub(super) enum Caller<'g> {
     /// An application's backend, with a server key.
     ServerKey(&'g KnownAccount),
     /// An end user, with a client token that exists.
-    Token { record: Rc<Record>, account: &'g KnownAccount },
+    Token { known: Rc<Known>, account: &'g KnownAccount },
 }
 
 /// The accounts there are, and the digests of their server keys.
@@ -116,18 +117,14 @@ pub(super) async fn identify<'g>(
     }
     let bytes = TokenBytes::decode(credential);
     let bytes = bytes.ok_or(Refusal::token_invalid("not the text of a token"))?;
-    let record = find_record(core, &bytes, now).await?;
-    let account = core.gate.accounts.named(&record.account);
+    let known = find_token(core, &bytes, now).await?;
+    let account = core.gate.accounts.named(&known.record.account);
     let account = account.ok_or(Refusal::token_invalid("its account is no longer configured"))?;
-    Ok(Caller::Token { record, account })
+    Ok(Caller::Token { known, account })
 }
 
-/// The record of a token: from this core's front cache, or by verifying the tag and asking on.
-async fn find_record(
-    core: &Core,
-    bytes: &TokenBytes,
-    now: Timestamp,
-) -> Result<Rc<Record>, Refusal> {
+/// What is known of a token: from this core's front cache, or by verifying the tag and asking on.
+async fn find_token(core: &Core, bytes: &TokenBytes, now: Timestamp) -> Result<Rc<Known>, Refusal> {
     let gate = &*core.gate;
     let deleted = gate.records.deleted();
     let instant = Instant::now();
@@ -139,9 +136,9 @@ async fn find_record(
         let mut front = core.front.borrow_mut();
         front.keep_generation(generation);
         let found = front.find(bytes, instant, epoch, |record| deleted.contains(record.id));
-        if let Some(record) = found {
+        if let Some(known) = found {
             gate.metrics.cache_lookup(CacheResult::Front);
-            return Ok(record);
+            return Ok(known);
         }
     }
     let verified = gate.keys.verify(bytes, now).map_err(|refusal| match refusal {
@@ -150,9 +147,10 @@ async fn find_record(
     })?;
     let found = gate.records.find(verified.id, instant).await.map_err(Refusal::StoreUnavailable)?;
     let record = found.ok_or(Refusal::token_invalid("no such token: deleted, or never made"))?;
-    let record = Rc::new(Record::clone(&record));
+    let rate = gate.rates.of(record.id);
+    let known = Rc::new(Known { record: Record::clone(&record), rate });
     if fresh {
-        core.front.borrow_mut().insert(*bytes, Rc::clone(&record), epoch, instant);
+        core.front.borrow_mut().insert(*bytes, Rc::clone(&known), epoch, instant);
     }
-    Ok(record)
+    Ok(known)
 }

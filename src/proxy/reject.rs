@@ -8,7 +8,7 @@ use http::{Response, StatusCode};
 
 use super::body::BodyProblem;
 use crate::answer::{self, RequestId, X_SHOULD_RETRY};
-use crate::cache::{TooManyStreams, Unavailable};
+use crate::cache::{RateLimited, TooManyStreams, Unavailable};
 use crate::policy::Denial;
 use crate::server::Malformed;
 use crate::telemetry::Outcome;
@@ -29,6 +29,8 @@ pub(super) enum Refusal {
     TokenInvalid(Cow<'static, str>),
     /// The policy says no.
     Denied(Denial),
+    /// More requests a minute than allowed.
+    RateLimited(RateLimited),
     /// As many streams as allowed.
     TooManyStreams(TooManyStreams),
     /// We cannot know.
@@ -57,6 +59,7 @@ impl Refusal {
             Self::TokenMissing => "token_missing",
             Self::TokenInvalid(_) => "token_invalid",
             Self::Denied(denial) => denial.code(),
+            Self::RateLimited(_) => "rate_limited",
             Self::TooManyStreams(_) => "too_many_streams",
             Self::StoreUnavailable(_) => "store_unavailable",
             Self::PreflightRefused => "origin_not_allowed",
@@ -85,6 +88,7 @@ impl Refusal {
             | Self::Malformed(_)
             | Self::TokenMissing
             | Self::Denied(_)
+            | Self::RateLimited(_)
             | Self::TooManyStreams(_)
             | Self::PreflightRefused
             | Self::Answer(_) => self.message().into_owned(),
@@ -107,7 +111,7 @@ impl Refusal {
                 | Denial::ParameterNotAllowed { .. } => StatusCode::FORBIDDEN,
             },
             Self::PreflightRefused => StatusCode::FORBIDDEN,
-            Self::TooManyStreams(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::RateLimited(_) | Self::TooManyStreams(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::StoreUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(error) if error.failure.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
             Self::Upstream(_) | Self::Answer(_) => StatusCode::BAD_GATEWAY,
@@ -127,6 +131,7 @@ impl Refusal {
                     .into()
             }
             Self::Denied(denial) => denial.to_string().into(),
+            Self::RateLimited(refusal) => refusal.to_string().into(),
             Self::TooManyStreams(refusal) => refusal.to_string().into(),
             Self::StoreUnavailable(_) => {
                 "the token cannot be checked now: try again in a moment".into()
@@ -164,9 +169,12 @@ impl Refusal {
         if let Some(challenge) = self.challenge() {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
-        if matches!(self, Self::TooManyStreams(_) | Self::StoreUnavailable(_)) {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        }
+        let retry_after = match self {
+            Self::RateLimited(limited) => Some(HeaderValue::from(limited.retry_after_seconds)),
+            Self::TooManyStreams(_) | Self::StoreUnavailable(_) => Some(HeaderValue::from(1)),
+            _ => None,
+        };
+        headers.extend(retry_after.map(|seconds| (RETRY_AFTER, seconds)));
         let may_have_been_sent = match self {
             Self::Upstream(error) => error.may_have_been_sent,
             Self::Answer(_) => true,
