@@ -153,6 +153,27 @@ fn of_two_failing_steps_the_earlier_wins() {
 }
 
 #[test]
+fn limit_of_requests_is_judged_after_everything_else() {
+    let recorder = Recorder::start();
+    let settings = [("limits.requests_per_minute_per_token", 2.into())];
+    let gate = Gate::start_with(&recorder, &settings);
+    let token = mint(&gate, A, &["read_messages"]);
+    let good = || request(&gate, &[], &token).send();
+    let answers: Vec<Answer> = (0..4).map(|_| good()).collect();
+    assert_eq!(answers[0].status, 200);
+    let last = &answers[3];
+    assert_refused(last, 429, "rate_limited");
+    let seconds: u64 = last.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&seconds), "{seconds} s");
+    for step in [Step::Parameter, Step::Permission, Step::Route, Step::Hostname] {
+        let (status, code) = step.refusal();
+        assert_refused(&request(&gate, &[step], &token).send(), status, code);
+    }
+    let other = mint(&gate, A, &["read_messages"]);
+    assert_eq!(request(&gate, &[], &other).send().status, 200, "each token has its own limit");
+}
+
+#[test]
 fn refusal_names_what_is_missing_as_rfc_6750_writes_it() {
     let gate = Gate::before_letta();
     let tokens = Tokens::make(&gate);

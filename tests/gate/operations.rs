@@ -7,6 +7,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::Value;
+
 use crate::harness::{
     A, B, Gate, Log, Recorder, Reply, SERVER_KEY, Signal, agent_path, delete, eventually, field,
     mint, says,
@@ -61,6 +63,60 @@ fn metrics_count_by_operation_and_reason_and_name_nobody() {
         assert!(text.lines().any(|line| line.starts_with(name)), "{name} is not in:\n{text}");
     }
     assert!(!text.contains("agent-") && !text.contains(&token[7..20]), "{text}");
+}
+
+#[test]
+fn each_request_is_one_event_in_the_log_with_its_decision() {
+    let gate = Gate::before_letta();
+    let token = mint(&gate, A, &["read_messages"]);
+    let target = agent_path(A, "/messages");
+    let passed = gate.call("GET", &target).token(&token).send();
+    let refused = gate.call("GET", &agent_path(B, "/messages")).token(&token).send();
+    for (answer, reason) in [(&passed, None), (&refused, Some("permission_denied"))] {
+        let id = answer.header("x-request-id").unwrap();
+        let of_this = |line: &str| (field(line, "request.id")? == id).then(|| line.to_owned());
+        let line = gate.log().wait_for("the request's event", of_this).unwrap();
+        assert_eq!(field(&line, "operation").unwrap(), "agents.messages.list", "{line}");
+        assert!(field(&line, "decision").is_some(), "{line}");
+        assert_eq!(field(&line, "deny.reason").as_ref().and_then(Value::as_str), reason, "{line}");
+        let token_id = field(&line, "token.id").unwrap();
+        assert_eq!(token_id.as_str().unwrap().len(), 32, "{line}");
+        let same = |l: &String| field(l, "request.id").is_some_and(|i| i == id);
+        assert_eq!(gate.log_lines().iter().filter(|l| same(l)).count(), 1, "one event");
+    }
+}
+
+/// L-01, L-02: the harness searches the whole log of every test; here with everything that holds one.
+#[test]
+fn log_at_its_most_talkative_holds_no_secret_and_no_message() {
+    let mut gate = Gate::before_letta_with(&[("log.level", "trace".into())]);
+    let token = mint(&gate, A, &["read_messages", "write_messages", "read_agent"]);
+    let say = gate.call("POST", &agent_path(A, "/messages")).token(&token);
+    say.json(&says("words that are private")).send();
+    gate.call("GET", &agent_path(A, "")).token(&token).send();
+    let in_query = format!("{}?token={token}", agent_path(A, "/messages"));
+    gate.call("GET", &in_query).token(&token).open().answer("GET");
+    let in_path = format!("/v1/{token}/{SERVER_KEY}");
+    gate.call("GET", &in_path).token(&token).open().answer("GET");
+    let misspelt = format!("/v1/client-side-access-token/{token}");
+    gate.call("DELETE", &misspelt).bearer(SERVER_KEY).open().answer("DELETE");
+    let as_key = format!("{}?{token}=1", agent_path(A, "/messages"));
+    gate.call("GET", &as_key).token(&token).open().answer("GET");
+    let as_field = gate.call("POST", &agent_path(A, "/messages")).token(&token);
+    as_field.json(&serde_json::json!({ &token: 1 })).open().answer("POST");
+    let as_origin = gate.call("GET", &agent_path(A, "/messages")).bearer(&token);
+    as_origin.origin(&format!("https://{token}")).open().answer("GET");
+    gate.call("GET", "/")
+        .bearer(&format!("{token}x"))
+        .header("Cookie", &token)
+        .open()
+        .answer("GET");
+    delete(&gate, &token);
+    gate.terminate();
+    gate.wait_for_exit();
+    let lines = gate.log_lines().join("\n");
+    assert!(!lines.contains("words that are private"), "{lines}");
+    assert!(!lines.contains(&token[20..]), "{lines}");
 }
 
 /// C-11.

@@ -108,3 +108,14 @@ fn server_key_sees_redirects_of_the_upstream_to_itself_as_relative_ones() {
     let away = gate.call("GET", "/v1/away").bearer(SERVER_KEY).send();
     assert_eq!(away.header("location"), None, "{}", away.status);
 }
+
+/// U-01: the upstream cannot turn the connection into something else.
+#[test]
+fn switching_protocols_is_never_relayed() {
+    let (_recorder, gate, token) = before(Reply::raw(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+    ));
+    let call = gate.call("GET", &agent_path(A, "/messages")).token(&token);
+    let answer = call.header("Connection", "Upgrade").header("Upgrade", "websocket").send();
+    assert!(answer.status >= 400, "{}", answer.status);
+}

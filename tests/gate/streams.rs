@@ -190,6 +190,27 @@ fn deletion_cuts_every_stream_of_that_token_and_no_other() {
     assert_eq!(kept.rest(), "data: two\n\n");
 }
 
+/// A stream that is still awaited is no better than an open one.
+#[test]
+fn stream_that_begins_after_the_deletion_is_cut_before_its_first_event() {
+    let signal = Signal::new();
+    let waiting = signal.clone();
+    let recorder = Recorder::with(move |_| {
+        Reply::silence().wait(&waiting).and(Reply::stream().event("one").last_chunk())
+    });
+    let gate = Gate::start(&recorder);
+    let token = writer(&gate);
+    let mut connection = stream(&gate, &token).open();
+    recorder.wait_for_requests(1);
+    delete(&gate, &token);
+    signal.raise();
+    let answer = connection.answer("POST");
+    assert!(!answer.text().contains("one"), "{}", answer.text());
+    if answer.status == 200 {
+        assert_cut(&answer.text(), "token_revoked");
+    }
+}
+
 #[test]
 fn open_stream_may_outlive_its_token_within_the_grace() {
     let (_recorder, gate, signal) = stuck();

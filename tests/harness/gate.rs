@@ -84,6 +84,11 @@ impl Gate {
         Call::to(self.admin, "GET", target).host("admin.test").send_to_admin()
     }
 
+    /// Everything it has written so far, since its last start.
+    pub(crate) fn log_lines(&self) -> Vec<String> {
+        self.log.lines()
+    }
+
     /// The log, to wait for lines.
     pub(crate) const fn log(&self) -> &Log {
         &self.log

@@ -54,6 +54,12 @@ impl Reply {
         self
     }
 
+    /// Goes on with another reply.
+    pub(crate) fn and(mut self, next: Self) -> Self {
+        self.0.extend(next.0);
+        self
+    }
+
     /// One chunk of a chunked body.
     pub(crate) fn chunk(self, data: impl AsRef<[u8]>) -> Self {
         let data = data.as_ref();
