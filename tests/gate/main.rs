@@ -1,0 +1,33 @@
+//! The real program, end to end: what callers see, and what the upstream receives.
+//!
+//! One file a subject; a test's name is a claim that could be false.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails, and says why"
+)]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod bodies;
+mod cors;
+mod decisions;
+mod demo;
+mod expiry;
+mod forwarding;
+mod hostname;
+mod limits;
+mod operations;
+mod redaction;
+mod replies;
+mod store_faults;
+mod streams;
+mod token_create;
+mod token_delete;
+mod token_list;
+mod upstream_faults;
