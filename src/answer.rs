@@ -1,5 +1,6 @@
 //! Answers of the gate's own: JSON bodies, and the one shape of every error.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
@@ -61,7 +62,34 @@ pub fn error(
     message: &str,
     request_id: RequestId,
 ) -> Response<Bytes> {
+    let message = &*without_secrets(message);
     json(status, &ErrorBody { message, code, request_id: request_id.to_string() })
+}
+
+/// A text in which a caller's own words may stand, without the tokens and keys among them: people
+/// paste them into paths, queries and fields.
+#[must_use]
+pub fn without_secrets(text: &str) -> Cow<'_, str> {
+    const PREFIXES: [&str; 2] = ["ck-let-", "sk-let-"];
+    let next = |text: &str| PREFIXES.iter().filter_map(|prefix| text.find(prefix)).min();
+    let Some(mut found) = next(text) else { return Cow::Borrowed(text) };
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    loop {
+        let (before, secret) = rest.split_at_checked(found).unwrap_or((rest, ""));
+        kept.push_str(before);
+        let (prefix, after) = secret.split_at_checked(PREFIXES[0].len()).unwrap_or((secret, ""));
+        kept.push_str(prefix);
+        kept.push('…');
+        rest =
+            after.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+        match next(rest) {
+            Some(again) => found = again,
+            None => break,
+        }
+    }
+    kept.push_str(rest);
+    Cow::Owned(kept)
 }
 
 /// A JSON answer, not to be stored by anyone.

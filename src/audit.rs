@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::answer::RequestId;
+use crate::answer::{RequestId, without_secrets};
 use crate::policy::AgentId;
 use crate::telemetry::{Metrics, Outcome};
 use crate::token::{AccountName, TokenId};
@@ -123,13 +123,13 @@ impl Drop for RequestEvent {
             decision,
             request.id = %self.request_id,
             http.request.method = self.method.as_str(),
-            url.path = self.path,
+            url.path = self.path.as_deref().map(without_secrets).as_deref(),
             client.address = %self.client,
             account = self.account.as_ref().map(AccountName::as_str),
             token.id = self.token.map(tracing::field::display),
             agent.id = self.agent.map(tracing::field::display),
             deny.reason = self.reason,
-            deny.detail = self.detail,
+            deny.detail = self.detail.as_deref().map(without_secrets).as_deref(),
             http.response.status_code = self.status,
             upstream.status_code = self.upstream_status,
             http.response.body.size = self.sent_bytes,

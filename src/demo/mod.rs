@@ -164,7 +164,7 @@ async fn show(
     let mut out = io::stdout();
     writeln!(
         out,
-        "gate      http://{}\nadmin     http://{}\nupstream  {}\n",
+        "# gate      http://{}\n# admin     http://{}\n# upstream  {}\n",
         gate.public_address(),
         gate.admin_address(),
         upstream.url

@@ -129,6 +129,15 @@ impl RouteTable {
         Some(Matched { operation, agent, parameters: found.params })
     }
 
+    /// The operation that a request asks for, and the agent its path names, for the log.
+    pub fn look_up(
+        &self,
+        method: &Method,
+        path: &CanonicalPath<'_>,
+    ) -> Option<(&Operation, Option<AgentId>)> {
+        self.find(method, path).map(|matched| (matched.operation, matched.agent))
+    }
+
     /// The methods that the path answers to, for preflights; none when the path is unknown.
     pub fn methods_at(&self, path: &CanonicalPath<'_>) -> Vec<Method> {
         let indices = self.router.at(path.text()).map_or(&[][..], |found| found.value.as_slice());

@@ -66,16 +66,17 @@ impl Connection {
     pub(super) fn watch(
         self: &Rc<Self>,
         lease: StreamLease,
-        told: oneshot::Receiver<Cut>,
+        mut told: oneshot::Receiver<Cut>,
         (left, at_deadline): (Duration, Cut),
     ) -> StreamHold {
-        let cut = Rc::new(Cell::new(None));
+        // It may have been told while the upstream was thinking: then not one event may pass.
+        let cut = Rc::new(Cell::new(told.try_recv().ok()));
         *self.stream.borrow_mut() = Some(Active {
             told,
             deadline: Box::pin(sleep(left)),
             at_deadline,
+            patience: cut.get().map(|_| Box::pin(sleep(CUT_PATIENCE))),
             cut: Rc::clone(&cut),
-            patience: None,
         });
         StreamHold { connection: Rc::clone(self), cut, _lease: lease }
     }

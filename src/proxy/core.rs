@@ -77,7 +77,7 @@ impl Core {
     /// every other start.
     #[must_use]
     pub fn new(gate: Arc<Gate>, upstream: Rc<Client>, seed: u64) -> Self {
-        let request_ids = Cell::new(u128::from(seed) << 64);
+        let request_ids = Cell::new(u128::from(seed) << 64 | u128::from(seed.rotate_left(32)));
         Self { gate, upstream, front: RefCell::new(Front::default()), request_ids }
     }
 

@@ -120,7 +120,7 @@ impl<'a> Line<'a> {
                     return self.answer_own(account, body, own).await;
                 }
                 let permit = policy::permit_server_key(&gate.routes, &received.asked);
-                self.note_permit(&permit);
+                self.note(|event| event.operation = name(permit.operation()));
                 let unread = announces_body(&head.headers).then_some(body);
                 self.pass_on(permit, account, unread, None).await
             }
@@ -130,8 +130,12 @@ impl<'a> Line<'a> {
                     event.account = Some(account.name.clone());
                     event.token = Some(record.id);
                 });
+                let asked_for = gate.routes.look_up(received.asked.method, &received.asked.path);
+                self.note(|event| {
+                    event.agent = asked_for.and_then(|(_, agent)| agent);
+                    event.operation = name(asked_for.map(|(operation, _)| operation));
+                });
                 let permit = self.authorize(record, &received, body).await?;
-                self.note_permit(&permit);
                 known.rate.take().map_err(Refusal::RateLimited)?;
                 self.pass_on(permit, account, None, Some(record)).await
             }
@@ -299,15 +303,13 @@ impl<'a> Line<'a> {
             what(event);
         }
     }
-
-    fn note_permit(&mut self, permit: &Permit<'_>) {
-        let operation = permit.operation().map(|operation| operation.name.clone());
-        let operation = operation.map_or(Operation::Unknown, Operation::Routed);
-        self.note(|event| event.operation = operation);
-    }
 }
 
 type Place = (StreamLease, tokio::sync::oneshot::Receiver<Cut>, (std::time::Duration, Cut));
+
+fn name(operation: Option<&policy::Operation>) -> Operation {
+    operation.map_or(Operation::Unknown, |operation| Operation::Routed(operation.name.clone()))
+}
 
 fn is_event_stream(headers: &http::HeaderMap) -> bool {
     let media_type = headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();

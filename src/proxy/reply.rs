@@ -41,6 +41,9 @@ pub(super) fn admit(
     to_client_token: bool,
     authority: &HeaderValue,
 ) -> Result<Response<ResponseBody>, Refusal> {
+    if answer.status().is_informational() {
+        return Err(Refusal::Answer("the upstream answered with an interim status"));
+    }
     let (mut parts, body) = answer.into_parts();
     let location = parts.headers.remove(LOCATION);
     let mut headers = HeaderMap::with_capacity(8);
