@@ -78,11 +78,9 @@ pub fn without_secrets(text: &str) -> Cow<'_, str> {
     loop {
         let (before, secret) = rest.split_at_checked(found).unwrap_or((rest, ""));
         kept.push_str(before);
-        let (prefix, after) = secret.split_at_checked(PREFIXES[0].len()).unwrap_or((secret, ""));
-        kept.push_str(prefix);
         kept.push('…');
         rest =
-            after.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+            secret.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_');
         match next(rest) {
             Some(again) => found = again,
             None => break,

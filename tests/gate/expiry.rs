@@ -10,7 +10,7 @@ use crate::harness::{A, Gate, ORIGIN, agent_path, assert_refused, create, from_n
 /// C-04, X-01: while the record is remembered all the time.
 #[test]
 fn token_is_admitted_until_its_expiry_and_never_after() {
-    let gate = Gate::before_letta_with(&[("limits.requests_per_minute_per_token", 0.into())]);
+    let gate = Gate::before_letta();
     let created = create(
         &gate,
         &json!({
