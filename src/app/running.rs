@@ -105,7 +105,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
 
 /// Runs a gate until the process is told to end (SIGTERM, SIGINT), then drains it.
 pub fn serve(config: Config) -> Result<(), StartError> {
-    logging::init(&config.log);
+    let _log = logging::init(&config.log);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
