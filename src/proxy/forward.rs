@@ -1,20 +1,21 @@
 //! Step 4: uses up the permit. The upstream's request is built from it, and from a short list of the
 //! caller's headers.
 
-use bytes::Bytes;
+use http::HeaderMap;
 use http::header::{
     ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT,
 };
-use http::{HeaderMap, Request, Uri};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
-use super::body::MeteredBody;
+use super::body::{BodyProblem, MeteredBody};
 use super::core::Core;
 use super::identify::KnownAccount;
 use super::reject::Refusal;
+use super::reply::is_wanted;
 use crate::answer::{RequestId, X_REQUEST_ID};
 use crate::policy::{Permit, PermittedBody};
-use crate::upstream::{RequestBody, ResponseBody};
+use crate::upstream::{AnswerBody, Failure, OutgoingBody, OutgoingRequest, UpstreamError};
 
 /// Selects the acting user upstream. Written with an underscore, and so by nobody but the gate.
 const USER_ID: HeaderName = HeaderName::from_static("user_id");
@@ -23,10 +24,11 @@ const SDK_VERSION: HeaderName = HeaderName::from_static("x-stainless-package-ver
 /// For callers that are no SDK: the upstream refuses `streaming: true` without it, and shows
 /// secrets to callers that do not look like an SDK of this generation.
 const SDK_VERSION_STAND_IN: HeaderValue = HeaderValue::from_static("1.12.1");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Longest header value that is passed on.
 const VALUE_LENGTH_MAX: usize = 1024;
 
-/// Sends a permitted request and returns the upstream's answer.
+/// Sends a permitted request and returns the upstream's answer, with the headers that are relayed.
 pub(super) async fn forward(
     core: &Core,
     permit: Permit<'_>,
@@ -34,42 +36,69 @@ pub(super) async fn forward(
     client_headers: &HeaderMap,
     unread: Option<Incoming>,
     request_id: RequestId,
-) -> Result<http::Response<ResponseBody>, Refusal> {
-    let target = Bytes::copy_from_slice(permit.target().as_bytes());
-    let uri = Uri::from_maybe_shared(target)
-        .map_err(|_| Refusal::malformed("the request target cannot be sent"))?;
-    let mut headers = HeaderMap::with_capacity(16);
-    copy_forwarded(client_headers, &mut headers);
-    let body = match permit.body() {
-        PermittedBody::Nothing => RequestBody::nothing(),
-        PermittedBody::Inspected(bytes) => {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            RequestBody::whole(bytes.clone())
-        }
-        PermittedBody::Unread => match unread {
-            Some(incoming) => {
-                copy_one(client_headers, &CONTENT_TYPE, &mut headers);
-                let body = MeteredBody::new(incoming, core.gate.rules.streamed_body);
-                streamed(body.map_err(Refusal::Body)?)
+) -> Result<http::Response<AnswerBody>, Refusal> {
+    let request = build(core, &permit, account, client_headers, unread, request_id)?;
+    drop(permit);
+    core.upstream.send(request, is_wanted).await.map_err(|error| match error {
+        // What the caller did wrong is not the upstream's failure.
+        UpstreamError { failure: Failure::CallersBody(problem), may_have_been_sent } => {
+            match problem.downcast::<BodyProblem>() {
+                Ok(problem) => Refusal::Body(*problem),
+                Err(problem) => Refusal::Upstream(UpstreamError {
+                    failure: Failure::CallersBody(problem),
+                    may_have_been_sent,
+                }),
             }
-            None => RequestBody::nothing(),
-        },
-    };
-    headers.extend(account.authorization.clone().map(|value| (AUTHORIZATION, value)));
-    headers.extend(account.user_id.clone().map(|value| (USER_ID, value)));
-    headers.insert(X_REQUEST_ID, request_id.header_value());
-    headers.insert(TRACEPARENT, request_id.traceparent());
-
-    let mut request = Request::new(body);
-    *request.method_mut() = permit.method().clone();
-    *request.uri_mut() = uri;
-    *request.headers_mut() = headers;
-    core.upstream.send(request).await.map_err(Refusal::Upstream)
+        }
+        error => Refusal::Upstream(error),
+    })
 }
 
-fn streamed(body: MeteredBody) -> RequestBody {
-    use http_body_util::BodyExt as _;
-    RequestBody::streamed(body.map_err(Into::into))
+fn build(
+    core: &Core,
+    permit: &Permit<'_>,
+    account: &KnownAccount,
+    client_headers: &HeaderMap,
+    unread: Option<Incoming>,
+    request_id: RequestId,
+) -> Result<OutgoingRequest, Refusal> {
+    let (body, content_type) = match (permit.body(), unread) {
+        (PermittedBody::Nothing, _) | (PermittedBody::Unread, None) => {
+            (OutgoingBody::Nothing, None)
+        }
+        (PermittedBody::Inspected(bytes), _) => (OutgoingBody::Whole(bytes.clone()), Some(JSON)),
+        (PermittedBody::Unread, Some(incoming)) => {
+            let body = MeteredBody::new(incoming, core.gate.rules.streamed_body);
+            let body = body.map_err(Refusal::Body)?.map_err(Into::into);
+            (
+                OutgoingBody::Streamed(Box::pin(body)),
+                sendable(client_headers, &CONTENT_TYPE).cloned(),
+            )
+        }
+    };
+    let unsendable = |_| Refusal::malformed("the request cannot be sent on");
+    let authority = core.upstream.authority();
+    let request = OutgoingRequest::new(permit.method(), permit.target(), authority, body);
+    let mut request = request.map_err(unsendable)?;
+    for (name, value) in forwarded(client_headers) {
+        request.header(name, value).map_err(unsendable)?;
+    }
+    if !client_headers.keys().any(|name| is_sdk(name.as_str())) {
+        request.header(&SDK_VERSION, &SDK_VERSION_STAND_IN).map_err(unsendable)?;
+    }
+    let own = [
+        (&CONTENT_TYPE, content_type.as_ref()),
+        (&AUTHORIZATION, account.authorization.as_ref()),
+        (&USER_ID, account.user_id.as_ref()),
+        (&X_REQUEST_ID, Some(&request_id.header_value())),
+        (&TRACEPARENT, Some(&request_id.traceparent())),
+    ];
+    for (name, value) in own {
+        if let Some(value) = value {
+            request.header(name, value).map_err(unsendable)?;
+        }
+    }
+    Ok(request)
 }
 
 /// Whether a client's header of this (lower-case) name is passed on. A body's type is passed on only
@@ -82,27 +111,18 @@ fn is_sdk(name: &str) -> bool {
     name.starts_with("x-stainless-") || name.starts_with("x-fern-")
 }
 
-fn copy_forwarded(from: &HeaderMap, to: &mut HeaderMap) {
-    for name in [&ACCEPT, &ACCEPT_LANGUAGE, &USER_AGENT] {
-        copy_one(from, name, to);
-    }
-    let mut has_sdk = false;
-    for name in from.keys().filter(|name| is_sdk(name.as_str())) {
-        has_sdk = true;
-        copy_one(from, name, to);
-    }
-    if !has_sdk {
-        to.insert(SDK_VERSION, SDK_VERSION_STAND_IN);
-    }
+/// The caller's headers that are passed on.
+fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    let named = |name: &&HeaderName| {
+        matches!(**name, ACCEPT | ACCEPT_LANGUAGE | USER_AGENT) || is_sdk(name.as_str())
+    };
+    headers.keys().filter(named).filter_map(|name| Some((name, sendable(headers, name)?)))
 }
 
-/// Copies a header that comes once, in plain ASCII; any other is left behind.
-fn copy_one(from: &HeaderMap, name: &HeaderName, to: &mut HeaderMap) {
-    let mut values = from.get_all(name).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return };
-    let plain = value.len() <= VALUE_LENGTH_MAX
-        && value.as_bytes().iter().all(|b| matches!(b, 0x20..=0x7e));
-    if plain {
-        to.insert(name.clone(), value.clone());
-    }
+/// The value of a header that comes once, in plain ASCII; any other is left behind.
+fn sendable<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let plain = |byte: &u8| matches!(byte, 0x20..=0x7e);
+    (value.len() <= VALUE_LENGTH_MAX && value.as_bytes().iter().all(plain)).then_some(value)
 }

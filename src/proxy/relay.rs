@@ -10,7 +10,7 @@ use super::events::EventBoundary;
 use crate::audit::RequestEvent;
 use crate::cache::Cut;
 use crate::telemetry::Metrics;
-use crate::upstream::{BodyError, ResponseBody};
+use crate::upstream::{AnswerBody, BodyError};
 
 /// The body of every answer. Carries the request's event, which is written when the body is dropped.
 #[derive(Debug)]
@@ -22,14 +22,14 @@ pub struct ReplyBody {
 #[derive(Debug)]
 enum Content {
     Whole(Bytes),
-    Upstream(ResponseBody),
+    Upstream(AnswerBody),
     Stream(Box<StreamRelay>),
 }
 
 /// An event stream that is passed on chunk by chunk, unchanged, until it ends or is cut.
 #[derive(Debug)]
 pub(super) struct StreamRelay {
-    upstream: Option<ResponseBody>,
+    upstream: Option<AnswerBody>,
     boundary: EventBoundary,
     hold: StreamHold,
     metrics: Arc<Metrics>,
@@ -50,7 +50,7 @@ impl ReplyBody {
     }
 
     /// The upstream's body as it comes.
-    pub(super) fn upstream(body: ResponseBody) -> Self {
+    pub(super) fn upstream(body: AnswerBody) -> Self {
         Self { content: Content::Upstream(body), event: None }
     }
 
@@ -123,7 +123,7 @@ impl Drop for ReplyBody {
 }
 
 impl StreamRelay {
-    pub(super) fn new(upstream: ResponseBody, hold: StreamHold, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(upstream: AnswerBody, hold: StreamHold, metrics: Arc<Metrics>) -> Self {
         metrics.streams.inc();
         Self { upstream: Some(upstream), boundary: EventBoundary::default(), hold, metrics }
     }

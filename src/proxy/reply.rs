@@ -1,71 +1,60 @@
 //! Step 5: what of the upstream's answer reaches the caller.
 
-use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION,
-};
-use http::{HeaderMap, Response};
+use http::Response;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
 use http_body_util::{BodyExt as _, Limited};
 
 use super::reject::Refusal;
 use super::relay::ReplyBody;
 use crate::policy;
-use crate::upstream::ResponseBody;
+use crate::upstream::AnswerBody;
 
 /// The headers of an answer that are relayed, beside those that begin with one of [`PREFIXES`].
 /// Everything else stays behind: hop-by-hop headers, cookies, other CORS headers, and whatever names
 /// the upstream or changes how a browser treats the gate's own origin.
-const RELAYED: [HeaderName; 16] = [
-    HeaderName::from_static("age"),
-    HeaderName::from_static("cache-control"),
-    HeaderName::from_static("content-disposition"),
-    HeaderName::from_static("content-encoding"),
-    HeaderName::from_static("content-language"),
-    HeaderName::from_static("content-length"),
-    HeaderName::from_static("content-range"),
-    HeaderName::from_static("content-type"),
-    HeaderName::from_static("date"),
-    HeaderName::from_static("etag"),
-    HeaderName::from_static("expires"),
-    HeaderName::from_static("last-modified"),
-    HeaderName::from_static("retry-after"),
-    HeaderName::from_static("retry-after-ms"),
-    HeaderName::from_static("x-accel-buffering"),
-    HeaderName::from_static("x-should-retry"),
+const RELAYED: [&str; 16] = [
+    "age",
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-range",
+    "content-type",
+    "date",
+    "etag",
+    "expires",
+    "last-modified",
+    "retry-after",
+    "retry-after-ms",
+    "x-accel-buffering",
+    "x-should-retry",
 ];
 const PREFIXES: [&str; 1] = ["x-letta-"];
 
-/// Keeps of an answer what may be relayed. A redirection is never relayed to a client token; to a
+/// Whether an answer's header of this (lower-case) name is looked at: those that are relayed, and
+/// where a redirection leads.
+pub(super) fn is_wanted(name: &str) -> bool {
+    RELAYED.contains(&name) || name == "location" || PREFIXES.iter().any(|p| name.starts_with(p))
+}
+
+/// Decides whether an answer may be relayed. A redirection is never relayed to a client token; to a
 /// server key it is, when it stays on the upstream, as a relative one.
 pub(super) fn admit(
-    answer: Response<ResponseBody>,
+    answer: Response<AnswerBody>,
     to_client_token: bool,
     authority: &HeaderValue,
-) -> Result<Response<ResponseBody>, Refusal> {
-    if answer.status().is_informational() {
-        return Err(Refusal::Answer("the upstream answered with an interim status"));
-    }
+) -> Result<Response<AnswerBody>, Refusal> {
     let (mut parts, body) = answer.into_parts();
     let location = parts.headers.remove(LOCATION);
-    let mut headers = HeaderMap::with_capacity(8);
-    for (name, value) in &parts.headers {
-        if is_relayed(name) {
-            headers.append(name, value.clone());
-        }
-    }
     if parts.status.is_redirection() {
         if to_client_token {
             return Err(Refusal::Answer("the upstream answered with a redirection"));
         }
         let relative = location.as_ref().and_then(|location| make_relative(location, authority));
-        headers.extend(relative.map(|relative| (LOCATION, relative)));
+        parts.headers.extend(relative.map(|relative| (LOCATION, relative)));
     }
-    parts.headers = headers;
-    parts.extensions.clear();
     Ok(Response::from_parts(parts, body))
-}
-
-fn is_relayed(name: &HeaderName) -> bool {
-    RELAYED.contains(name) || PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
 }
 
 /// The path and query of a location on the upstream itself.
@@ -82,7 +71,7 @@ fn make_relative(location: &HeaderValue, authority: &HeaderValue) -> Option<Head
 
 /// The answer without the fields of these names. What cannot be read whole is not relayed.
 pub(super) async fn redact(
-    answer: Response<ResponseBody>,
+    answer: Response<AnswerBody>,
     names: &[Box<str>],
     bytes_max: usize,
 ) -> Result<Response<ReplyBody>, Refusal> {

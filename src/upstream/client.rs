@@ -1,30 +1,23 @@
 use std::cell::RefCell;
-use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use http::header::HOST;
-use http::{HeaderValue, Method, Request, Response};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use http::{HeaderValue, Response};
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
+use super::answer_body::AnswerBody;
 use super::error::{Failure, UpstreamError};
-use super::request_body::RequestBody;
-use super::response_body::{ResponseBody, Returning};
+use super::exchange::{Answered, Exchange, Failed};
+use super::request::{Framing, OutgoingRequest};
 use crate::config::{Upstream, is_metadata_address};
 use crate::telemetry::Metrics;
 
-/// Bodies above this may still be on their way when an early answer ends the exchange: their
-/// connections are not used again. Below, the kernel takes them whole.
-const REUSABLE_BODY_BYTES_MAX: u64 = 64 << 10;
-/// Largest answer head that is accepted.
-const ANSWER_HEAD_BYTES_MAX: usize = 64 << 10;
-/// Most header lines of an answer.
-const ANSWER_HEADERS_MAX: usize = 100;
+/// A connection that was idle for longer is asked once more whether the upstream has closed it.
+const PEEKED_AFTER: Duration = Duration::from_millis(2);
 
 /// A client for one core: its connections are made, used and kept there.
 #[derive(Debug)]
@@ -38,17 +31,14 @@ pub struct Client {
 
 #[derive(Debug)]
 struct Idle {
-    sender: SendRequest<RequestBody>,
+    stream: TcpStream,
     since: Instant,
 }
 
-/// Why a try on one connection failed, and the request, if none of it was written.
-struct TryError {
-    error: UpstreamError,
-    unsent: Option<Request<RequestBody>>,
-}
-
 impl Client {
+    /// How often [`Client::prune`] should be called.
+    pub const PRUNE_INTERVAL: Duration = Duration::from_secs(1);
+
     /// A client without connections. `None` when the configured authority cannot be a `Host`.
     #[must_use]
     pub fn new(settings: Arc<Upstream>, metrics: Arc<Metrics>) -> Option<Self> {
@@ -62,118 +52,100 @@ impl Client {
         &self.authority
     }
 
-    /// Sends a request in origin-form and waits for the head of its answer. `Host` is set here, to
-    /// the configured authority. Sends it a second time only when nothing of it was written, or
-    /// when it was a `GET` or `HEAD` on a connection that had been idle.
+    /// Sends a request and waits for the head of its answer, of which the headers that `keep` wants
+    /// are kept. Sends it a second time only when no byte of the first was taken, or when it was a
+    /// `GET` or `HEAD` on a connection that the upstream had meanwhile closed.
     pub async fn send(
         self: &Rc<Self>,
-        mut request: Request<RequestBody>,
-    ) -> Result<Response<ResponseBody>, UpstreamError> {
-        request.headers_mut().insert(HOST, self.authority.clone());
-        let safe =
-            matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_nothing();
-        while let Some(sender) = self.take_idle().await {
+        mut request: OutgoingRequest,
+        keep: impl Fn(&str) -> bool,
+    ) -> Result<Response<AnswerBody>, UpstreamError> {
+        let framing = request.finish();
+        if let Some(mut stream) = self.take_idle() {
             self.metrics.upstream_reuses.inc();
-            let replay = safe.then(|| copy_head(&request));
-            match self.try_on(sender, request).await {
-                Ok(response) => return Ok(response),
-                Err(TryError { unsent: Some(unsent), .. }) => request = unsent,
-                Err(TryError { error, unsent: None }) => match (&error.failure, replay) {
-                    (Failure::Broken(_), Some(replay)) => {
-                        request = replay;
-                        break;
-                    }
-                    _ => return Err(error),
-                },
+            match self.exchange(&mut stream, &mut request, framing, &keep).await {
+                Ok(answered) => return Ok(self.answer(stream, answered)),
+                Err(Failed { failure: Failure::Broken(_), wrote_any })
+                    if request.is_safe || !wrote_any => {}
+                Err(Failed { failure, wrote_any }) => {
+                    return Err(UpstreamError { failure, may_have_been_sent: wrote_any });
+                }
             }
         }
-        let sender = self.connect().await.map_err(UpstreamError::unsent)?;
-        self.try_on(sender, request).await.map_err(|failed| failed.error)
+        let unsent = |failure| UpstreamError { failure, may_have_been_sent: false };
+        let mut stream = self.connect().await.map_err(unsent)?;
+        match self.exchange(&mut stream, &mut request, framing, &keep).await {
+            Ok(answered) => Ok(self.answer(stream, answered)),
+            Err(Failed { failure, wrote_any }) => {
+                Err(UpstreamError { failure, may_have_been_sent: wrote_any })
+            }
+        }
     }
 
-    async fn try_on(
-        self: &Rc<Self>,
-        mut sender: SendRequest<RequestBody>,
-        request: Request<RequestBody>,
-    ) -> Result<Response<ResponseBody>, TryError> {
-        let request_handed_over = request.body().handed_over();
-        let size = http_body::Body::size_hint(request.body()).exact();
-        let reusable = size.is_some_and(|size| size <= REUSABLE_BODY_BYTES_MAX);
-        let answering = sender.try_send_request(request);
-        let answer = tokio::time::timeout(self.settings.first_byte_timeout, answering).await;
-        let response = match answer {
-            Ok(Ok(response)) => response,
-            Ok(Err(mut refused)) => {
-                let unsent = refused.take_message();
-                let failure = Failure::Broken(refused.into_error());
-                let may_have_been_sent = unsent.is_none();
-                return Err(TryError {
-                    error: UpstreamError { failure, may_have_been_sent },
-                    unsent,
-                });
-            }
-            Err(_) => {
-                let error = UpstreamError::perhaps_sent(Failure::FirstByteTimeout);
-                return Err(TryError { error, unsent: None });
-            }
+    async fn exchange(
+        &self,
+        stream: &mut TcpStream,
+        request: &mut OutgoingRequest,
+        framing: Framing,
+        keep: impl Fn(&str) -> bool,
+    ) -> Result<Answered, Failed> {
+        let mut exchange = Exchange::on(stream);
+        let answered = async {
+            let request_complete = exchange.send(request, framing).await?;
+            let receiving = exchange.receive(request.is_head, keep);
+            let received = tokio::time::timeout(self.settings.first_byte_timeout, receiving).await;
+            let (head, rest) = received.map_err(|_| Failure::FirstByteTimeout)??;
+            Ok(Answered { head, rest, request_complete })
         };
-        // An answer that came before the body had been sent leaves the connection in doubt.
-        let regular = reusable && request_handed_over.get() && response.status().as_u16() >= 200;
-        let returning =
-            regular.then(|| Returning { client: Rc::clone(self), sender, request_handed_over });
-        let idle_timeout = self.settings.idle_timeout;
-        Ok(response.map(|incoming| ResponseBody::new(incoming, returning, idle_timeout)))
+        let answered = answered.await;
+        answered.map_err(|failure| Failed { failure, wrote_any: exchange.wrote_any() })
     }
 
-    /// A connection that has served before, is still open and takes a request now.
-    async fn take_idle(&self) -> Option<SendRequest<RequestBody>> {
+    fn answer(self: &Rc<Self>, stream: TcpStream, answered: Answered) -> Response<AnswerBody> {
+        let Answered { head, rest, request_complete } = answered;
+        let regular = head.keeps_alive && request_complete;
+        let returns_to = regular.then(|| Rc::clone(self));
+        let idle_timeout = self.settings.idle_timeout;
+        let body = AnswerBody::new(stream, rest, head.framing, returns_to, idle_timeout);
+        let mut response = Response::new(body);
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.headers;
+        response
+    }
+
+    /// A connection that has served before and is still open and silent.
+    fn take_idle(&self) -> Option<TcpStream> {
         loop {
-            let Idle { mut sender, since } = self.idle.borrow_mut().pop()?;
-            if since.elapsed() >= self.settings.keep_alive {
+            let Idle { stream, since } = self.idle.borrow_mut().pop()?;
+            let idle_for = since.elapsed();
+            if idle_for >= self.settings.keep_alive {
                 // Everything below is older still.
                 self.idle.borrow_mut().clear();
                 return None;
             }
-            // One turn of the connection's own task tells whether the upstream has closed it.
-            let mut turns = 2;
-            let ready = poll_fn(|cx| match sender.poll_ready(cx) {
-                Poll::Ready(ready) => Poll::Ready(ready.is_ok()),
-                Poll::Pending if turns == 0 => Poll::Ready(false),
-                Poll::Pending => {
-                    turns -= 1;
-                    cx.waker().wake_by_ref();
-                    Poll::Pending
-                }
-            });
-            if ready.await {
-                return Some(sender);
+            let silent =
+                if idle_for > PEEKED_AFTER { is_silent(&stream) } else { may_be_silent(&stream) };
+            if silent {
+                return Some(stream);
             }
         }
     }
 
     /// Keeps a connection whose exchange was complete and regular.
-    pub(super) fn put_back(&self, sender: SendRequest<RequestBody>) {
+    pub(super) fn put_back(&self, stream: TcpStream) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < self.settings.idle_connections_max && !sender.is_closed() {
-            idle.push(Idle { sender, since: Instant::now() });
+        if idle.len() < self.settings.idle_connections_max {
+            idle.push(Idle { stream, since: Instant::now() });
         }
     }
 
-    async fn connect(&self) -> Result<SendRequest<RequestBody>, Failure> {
+    async fn connect(&self) -> Result<TcpStream, Failure> {
         let stream = tokio::time::timeout(self.settings.connect_timeout, self.dial())
             .await
             .map_err(|_| Failure::ConnectTimeout)?
             .map_err(Failure::Connect)?;
-        let (sender, connection) = http1::Builder::new()
-            .max_headers(ANSWER_HEADERS_MAX)
-            .max_header_size(ANSWER_HEAD_BYTES_MAX)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(Failure::Broken)?;
         self.metrics.upstream_connects.inc();
-        // Ends when the sender and the body are gone, or the upstream closes: no one waits for it.
-        tokio::task::spawn_local(connection);
-        Ok(sender)
+        Ok(stream)
     }
 
     /// Connects to the first address that answers. A name that leads to a machine's metadata
@@ -198,15 +170,16 @@ impl Client {
         let keep_alive = self.settings.keep_alive;
         self.idle.borrow_mut().retain(|idle| idle.since.elapsed() < keep_alive);
     }
-
-    /// How often [`Client::prune`] should be called.
-    pub const PRUNE_INTERVAL: Duration = Duration::from_secs(1);
 }
 
-fn copy_head(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::nothing());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    copy
+/// Whether the runtime has not heard of anything to read: neither an end nor unasked bytes.
+fn may_be_silent(stream: &TcpStream) -> bool {
+    let mut byte = [0];
+    matches!(stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// The same, asked of the system.
+fn is_silent(stream: &TcpStream) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    matches!(SockRef::from(stream).peek(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }

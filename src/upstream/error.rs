@@ -1,5 +1,10 @@
 use std::io;
 
+use super::answer_head::BadAnswer;
+
+/// Why a body ended early.
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
 /// A permitted request got no answer from the upstream.
 #[derive(Debug, thiserror::Error)]
 #[error("{failure}")]
@@ -19,12 +24,18 @@ pub enum Failure {
     /// No connection could be made in time.
     #[error("the upstream did not accept a connection in time")]
     ConnectTimeout,
-    /// The connection broke before the answer began.
+    /// The connection broke before the head of an answer was there.
     #[error("the upstream broke the connection before it answered")]
-    Broken(#[source] hyper::Error),
-    /// The answer did not begin in time.
+    Broken(#[source] io::Error),
+    /// What came is not an unambiguous answer.
+    #[error("the upstream's answer is not valid HTTP")]
+    BadAnswer(#[source] BadAnswer),
+    /// The head of the answer did not come in time.
     #[error("the upstream did not begin to answer in time")]
     FirstByteTimeout,
+    /// The caller's own body ended early.
+    #[error("the caller's body ended early")]
+    CallersBody(#[source] BodyError),
 }
 
 impl Failure {
@@ -35,7 +46,9 @@ impl Failure {
             Self::Connect(_) => "connect",
             Self::ConnectTimeout => "connect_timeout",
             Self::Broken(_) => "broken",
+            Self::BadAnswer(_) => "bad_answer",
             Self::FirstByteTimeout => "first_byte_timeout",
+            Self::CallersBody(_) => "callers_body",
         }
     }
 
@@ -43,15 +56,5 @@ impl Failure {
     #[must_use]
     pub const fn is_timeout(&self) -> bool {
         matches!(self, Self::ConnectTimeout | Self::FirstByteTimeout)
-    }
-}
-
-impl UpstreamError {
-    pub(super) fn unsent(failure: Failure) -> Self {
-        Self { failure, may_have_been_sent: false }
-    }
-
-    pub(super) fn perhaps_sent(failure: Failure) -> Self {
-        Self { failure, may_have_been_sent: true }
     }
 }

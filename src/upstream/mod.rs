@@ -1,15 +1,23 @@
-//! The one client that speaks to the agents API.
+//! The one client that speaks to the agents API: HTTP/1.1 (RFC 9112), driven in the task of the
+//! request it serves.
 //!
-//! Owns connections to it, one pool a core, and every deadline on them. Leaves what to send to
-//! `proxy`. Must always hold: a connection is used again only after an exchange that was complete
-//! and regular on both sides, and nothing that may have reached the upstream is sent twice.
+//! Owns connections to the upstream, one pool a core, every deadline on them, and the strictness of
+//! what is sent and accepted. Leaves what to send to `proxy`. Must always hold: a connection is used
+//! again only after an exchange that was complete and regular on both sides, and nothing that may
+//! have reached the upstream is sent twice.
 
+mod answer_body;
+mod answer_head;
 mod client;
 mod error;
-mod request_body;
-mod response_body;
+mod exchange;
+mod request;
 
+#[cfg(test)]
+mod tests;
+
+pub use answer_body::{AnswerBody, IdleTimeout};
+pub use answer_head::{AnswerFraming, AnswerHead, BadAnswer};
 pub use client::Client;
-pub use error::{Failure, UpstreamError};
-pub use request_body::{BodyError, RequestBody};
-pub use response_body::{IdleTimeout, ResponseBody};
+pub use error::{BodyError, Failure, UpstreamError};
+pub use request::{OutgoingBody, OutgoingRequest, Unsendable};

@@ -1,0 +1,167 @@
+//! The head of an answer, held to RFC 9112: what leaves its end in doubt is no answer.
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+/// Largest head that is accepted, in bytes.
+pub(super) const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Most header lines.
+const HEADERS_MAX: usize = 96;
+
+/// The head of an answer.
+#[derive(Debug)]
+pub struct AnswerHead {
+    /// Its status, never 1xx.
+    pub status: StatusCode,
+    /// Those of its headers that were asked for.
+    pub headers: HeaderMap,
+    /// How its body is delimited.
+    pub framing: AnswerFraming,
+    /// Whether the upstream will take another request on the connection.
+    pub keeps_alive: bool,
+}
+
+/// How the body of an answer is delimited (RFC 9112 §6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerFraming {
+    /// By its length.
+    Length(u64),
+    /// By the chunked transfer coding.
+    Chunked,
+    /// By the end of the connection.
+    UntilClose,
+}
+
+/// Why what came is not an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadAnswer {
+    /// Not a status line and headers.
+    #[error("its head is malformed")]
+    Head,
+    /// Longer than is accepted.
+    #[error("its head is too large")]
+    TooLarge,
+    /// The end of its body is in doubt.
+    #[error("its length is ambiguous")]
+    Length,
+    /// It switches protocols, which nobody asked for.
+    #[error("it switches protocols unasked")]
+    SwitchesProtocols,
+    /// Bytes came that no request asked for.
+    #[error("it comes without a request")]
+    Unasked,
+    /// Its chunked framing is malformed.
+    #[error("its chunked framing is malformed")]
+    Chunks,
+}
+
+/// A parsed beginning of what the upstream sent.
+#[derive(Debug)]
+pub(super) enum Parsed {
+    /// The head is not whole yet.
+    Partial,
+    /// An interim answer of this many bytes; another follows.
+    Interim(usize),
+    /// The head, and how many bytes it took.
+    Final(AnswerHead, usize),
+}
+
+/// Parses the beginning of what the upstream sent in answer to a request. Of the headers, those that
+/// `keep` wants are kept.
+pub(super) fn parse(
+    bytes: &[u8],
+    answers_head_request: bool,
+    keep: impl Fn(&str) -> bool,
+) -> Result<Parsed, BadAnswer> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut answer = httparse::Response::new(&mut headers);
+    let length = match answer.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) if length <= HEAD_BYTES_MAX => length,
+        Ok(httparse::Status::Partial) if bytes.len() <= HEAD_BYTES_MAX => {
+            return Ok(Parsed::Partial);
+        }
+        Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(BadAnswer::TooLarge),
+        Err(_) => return Err(BadAnswer::Head),
+    };
+    let status =
+        answer.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(BadAnswer::Head)?;
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(BadAnswer::SwitchesProtocols);
+    }
+    if status.is_informational() {
+        return Ok(Parsed::Interim(length));
+    }
+    let is_http_11 = answer.version == Some(1);
+    let mut facts = Facts { keeps_alive: is_http_11, ..Facts::default() };
+    let mut kept = HeaderMap::with_capacity(8);
+    for header in answer.headers.iter() {
+        facts.note(header.name, header.value)?;
+        let lower;
+        let name = if header.name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            lower = header.name.to_ascii_lowercase();
+            &lower
+        } else {
+            header.name
+        };
+        if keep(name) {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| BadAnswer::Head)?;
+            let value = HeaderValue::from_bytes(header.value).map_err(|_| BadAnswer::Head)?;
+            kept.append(name, value);
+        }
+    }
+    if facts.chunked && !is_http_11 {
+        return Err(BadAnswer::Length);
+    }
+    let framing = facts.framing(status, answers_head_request)?;
+    let keeps_alive = facts.keeps_alive && framing != AnswerFraming::UntilClose;
+    Ok(Parsed::Final(AnswerHead { status, headers: kept, framing, keeps_alive }, length))
+}
+
+#[derive(Default)]
+struct Facts {
+    length: Option<u64>,
+    chunked: bool,
+    keeps_alive: bool,
+}
+
+impl Facts {
+    fn note(&mut self, name: &str, value: &[u8]) -> Result<(), BadAnswer> {
+        match name.len() {
+            10 if name.eq_ignore_ascii_case("connection") => {
+                // `close`, and whatever else an upstream has to say of its connection, ends it.
+                self.keeps_alive &= value.eq_ignore_ascii_case(b"keep-alive");
+            }
+            14 if name.eq_ignore_ascii_case("content-length") => {
+                let digits = std::str::from_utf8(value).map_err(|_| BadAnswer::Length)?;
+                let plain =
+                    !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+                let length = if plain { digits.parse().ok() } else { None };
+                let length = length.ok_or(BadAnswer::Length)?;
+                if self.length.replace(length).is_some() {
+                    return Err(BadAnswer::Length);
+                }
+            }
+            17 if name.eq_ignore_ascii_case("transfer-encoding") => {
+                if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(BadAnswer::Length);
+                }
+                self.chunked = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn framing(&self, status: StatusCode, head: bool) -> Result<AnswerFraming, BadAnswer> {
+        if self.chunked && self.length.is_some() {
+            return Err(BadAnswer::Length);
+        }
+        let bodiless =
+            head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
+        Ok(match (self.length, self.chunked) {
+            _ if bodiless => AnswerFraming::Length(0),
+            (_, true) => AnswerFraming::Chunked,
+            (Some(length), false) => AnswerFraming::Length(length),
+            (None, false) => AnswerFraming::UntilClose,
+        })
+    }
+}

@@ -1,0 +1,208 @@
+//! One request and the head of its answer on one connection.
+
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use http_body::Frame;
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _, Interest};
+use tokio::net::TcpStream;
+
+use super::answer_head::{AnswerHead, BadAnswer, HEAD_BYTES_MAX, Parsed, parse};
+use super::error::{BodyError, Failure};
+use super::request::{Framing, OutgoingBody, OutgoingRequest};
+
+/// Bytes read at once.
+pub(super) const READ_BYTES: usize = 8 << 10;
+/// Interim answers before the final one.
+const INTERIM_MAX: usize = 8;
+
+/// How an exchange came to the head of its answer.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) head: AnswerHead,
+    /// What came behind the head.
+    pub(super) rest: BytesMut,
+    /// Whether the whole request was sent before the answer began.
+    pub(super) request_complete: bool,
+}
+
+/// Why an exchange failed, and whether any byte of the request was taken by the system.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) failure: Failure,
+    pub(super) wrote_any: bool,
+}
+
+/// Sends a finished request and reads until the head of its answer is whole.
+pub(super) struct Exchange<'c> {
+    stream: &'c mut TcpStream,
+    wrote_any: bool,
+}
+
+/// What ended a write.
+enum Wrote {
+    All,
+    /// The upstream has begun to answer already.
+    AnswerBegan,
+}
+
+impl<'c> Exchange<'c> {
+    pub(super) fn on(stream: &'c mut TcpStream) -> Self {
+        Self { stream, wrote_any: false }
+    }
+
+    pub(super) fn wrote_any(&self) -> bool {
+        self.wrote_any
+    }
+
+    /// Sends head and body; `false` when the upstream answered before it had them whole.
+    pub(super) async fn send(
+        &mut self,
+        request: &mut OutgoingRequest,
+        framing: Framing,
+    ) -> Result<bool, Failure> {
+        if let Wrote::AnswerBegan = self.write(&mut request.head.as_slice()).await? {
+            return Ok(false);
+        }
+        match &mut request.body {
+            OutgoingBody::Nothing => Ok(true),
+            OutgoingBody::Whole(bytes) => {
+                let mut left = bytes.clone();
+                Ok(matches!(self.write(&mut left).await?, Wrote::All))
+            }
+            OutgoingBody::Streamed(body) => self.stream_body(body.as_mut(), framing).await,
+        }
+    }
+
+    async fn stream_body(
+        &mut self,
+        mut body: Pin<&mut dyn http_body::Body<Data = Bytes, Error = BodyError>>,
+        framing: Framing,
+    ) -> Result<bool, Failure> {
+        let mut left = match framing {
+            Framing::Length(length) => length,
+            Framing::Chunked => u64::MAX,
+        };
+        loop {
+            let next = poll_fn(|cx| {
+                if let Poll::Ready(frame) = body.as_mut().poll_frame(cx) {
+                    return Poll::Ready(Some(frame));
+                }
+                // Nobody writes now: an answer that begins here is an early one.
+                poll_answer_began(self.stream, cx).map(|()| None)
+            });
+            let Some(frame) = next.await else { return Ok(false) };
+            let data = match frame.transpose().map_err(Failure::CallersBody)? {
+                Some(frame) => Frame::into_data(frame).unwrap_or_default(),
+                None => break,
+            };
+            if data.is_empty() {
+                continue;
+            }
+            left = left.checked_sub(data.len() as u64).ok_or_else(wrong_length)?;
+            let sent = match framing {
+                Framing::Length(_) => self.write(&mut data.clone()).await?,
+                Framing::Chunked => {
+                    let size = Bytes::from(format!("{:x}\r\n", data.len()));
+                    self.write(&mut size.chain(data).chain(&b"\r\n"[..])).await?
+                }
+            };
+            if let Wrote::AnswerBegan = sent {
+                return Ok(false);
+            }
+        }
+        match framing {
+            Framing::Length(_) if left > 0 => Err(wrong_length()),
+            Framing::Length(_) => Ok(true),
+            Framing::Chunked => Ok(matches!(self.write(&mut &b"0\r\n\r\n"[..]).await?, Wrote::All)),
+        }
+    }
+
+    /// Writes all of `bytes`, unless the upstream begins to answer while it takes none.
+    async fn write(&mut self, bytes: &mut impl bytes::Buf) -> Result<Wrote, Failure> {
+        while bytes.has_remaining() {
+            let step = poll_fn(|cx| self.poll_write(cx, bytes.chunk())).await;
+            match step.map_err(Failure::Broken)? {
+                Some(written) => bytes.advance(written),
+                None => return Ok(Wrote::AnswerBegan),
+            }
+        }
+        Ok(Wrote::All)
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<Option<usize>>> {
+        match Pin::new(&mut *self.stream).poll_write(cx, bytes) {
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Poll::Ready(Ok(written)) => {
+                self.wrote_any = true;
+                Poll::Ready(Ok(Some(written)))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => {
+                poll_answer_began(self.stream, cx).map(|()| Ok(None))
+            }
+        }
+    }
+
+    /// Reads the head of the answer.
+    pub(super) async fn receive(
+        &mut self,
+        answers_head_request: bool,
+        keep: impl Fn(&str) -> bool,
+    ) -> Result<(AnswerHead, BytesMut), Failure> {
+        let mut bytes = BytesMut::with_capacity(READ_BYTES);
+        let mut interim = 0;
+        loop {
+            if !bytes.is_empty() {
+                match parse(&bytes, answers_head_request, &keep).map_err(Failure::BadAnswer)? {
+                    Parsed::Final(head, length) => {
+                        bytes.advance(length);
+                        return Ok((head, bytes));
+                    }
+                    Parsed::Interim(length) if interim < INTERIM_MAX => {
+                        interim += 1;
+                        bytes.advance(length);
+                        continue;
+                    }
+                    Parsed::Interim(_) => return Err(Failure::BadAnswer(BadAnswer::TooLarge)),
+                    Parsed::Partial => bytes.reserve(READ_BYTES),
+                }
+            }
+            if bytes.len() > HEAD_BYTES_MAX {
+                return Err(Failure::BadAnswer(BadAnswer::TooLarge));
+            }
+            let read = self.stream.read_buf(&mut bytes).await.map_err(Failure::Broken)?;
+            if read == 0 {
+                return Err(Failure::Broken(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+    }
+}
+
+/// Ready when there is something to read, or the connection has ended. What the runtime remembers of
+/// an earlier read is asked of the system once more.
+fn poll_answer_began(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<()> {
+    loop {
+        if ready!(stream.poll_read_ready(cx)).is_err() {
+            return Poll::Ready(());
+        }
+        let peek = || SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]);
+        match stream.try_io(Interest::READABLE, peek) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            _ => return Poll::Ready(()),
+        }
+    }
+}
+
+fn wrong_length() -> Failure {
+    Failure::CallersBody("the body is not as long as was announced".into())
+}

@@ -1,0 +1,140 @@
+use std::pin::Pin;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method};
+use http_body::Body;
+
+use super::error::BodyError;
+
+/// A request in the bytes in which it is sent. Each part is checked as it is added: what two servers
+/// could read differently is never written.
+#[derive(Debug)]
+pub struct OutgoingRequest {
+    pub(super) head: Vec<u8>,
+    pub(super) body: OutgoingBody,
+    /// Whether the answer has a head only.
+    pub(super) is_head: bool,
+    /// Whether sending it twice is as good as once (RFC 9110 §9.2.1).
+    pub(super) is_safe: bool,
+    pub(super) admits_body: bool,
+}
+
+/// The body of a request.
+pub enum OutgoingBody {
+    /// None.
+    Nothing,
+    /// All of it is here.
+    Whole(Bytes),
+    /// It is passed on as it comes.
+    Streamed(Pin<Box<dyn Body<Data = Bytes, Error = BodyError>>>),
+}
+
+/// A part of a request that cannot be written without doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the request has a part that cannot be sent")]
+pub struct Unsendable;
+
+/// Room for a usual head.
+const HEAD_BYTES: usize = 1024;
+
+impl OutgoingRequest {
+    /// A request for `target`, in origin-form, with the one `Host` it will have.
+    pub fn new(
+        method: &Method,
+        target: &str,
+        authority: &HeaderValue,
+        body: OutgoingBody,
+    ) -> Result<Self, Unsendable> {
+        let plain = |byte: u8| matches!(byte, 0x21..=0x7e) && byte != b'#';
+        if !target.starts_with('/') || !target.bytes().all(plain) {
+            return Err(Unsendable);
+        }
+        let mut head = Vec::with_capacity(HEAD_BYTES);
+        for part in [method.as_str().as_bytes(), b" ", target.as_bytes(), b" HTTP/1.1\r\nhost: "] {
+            head.extend_from_slice(part);
+        }
+        head.extend_from_slice(authority.as_bytes());
+        head.extend_from_slice(b"\r\n");
+        Ok(Self {
+            head,
+            body,
+            is_head: *method == Method::HEAD,
+            is_safe: matches!(*method, Method::GET | Method::HEAD),
+            admits_body: !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS),
+        })
+    }
+
+    /// Adds a header. `Host` and the headers that frame the body are not for callers to add.
+    pub fn header(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), Unsendable> {
+        let framing = matches!(
+            name.as_str(),
+            "host"
+                | "content-length"
+                | "transfer-encoding"
+                | "connection"
+                | "upgrade"
+                | "expect"
+                | "te"
+                | "trailer"
+        );
+        let plain = |byte: &u8| matches!(byte, b'\t' | 0x20..=0x7e);
+        if framing || !value.as_bytes().iter().all(plain) {
+            return Err(Unsendable);
+        }
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            self.head.extend_from_slice(part);
+        }
+        Ok(())
+    }
+
+    /// Ends the head with the framing of the body; a small whole body is put behind it, so that both
+    /// go out in one write.
+    pub(super) fn finish(&mut self) -> Framing {
+        let framing = match &self.body {
+            OutgoingBody::Nothing => Framing::Length(0),
+            OutgoingBody::Whole(bytes) => Framing::Length(bytes.len() as u64),
+            OutgoingBody::Streamed(body) => {
+                body.size_hint().exact().map_or(Framing::Chunked, Framing::Length)
+            }
+        };
+        match framing {
+            Framing::Length(0) if !self.admits_body => {}
+            Framing::Length(length) => {
+                self.head.extend_from_slice(b"content-length: ");
+                self.head.extend_from_slice(length.to_string().as_bytes());
+                self.head.extend_from_slice(b"\r\n");
+            }
+            Framing::Chunked => self.head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        }
+        self.head.extend_from_slice(b"\r\n");
+        if let OutgoingBody::Whole(bytes) = &self.body
+            && bytes.len() <= JOINED_BODY_BYTES_MAX
+        {
+            self.head.extend_from_slice(bytes);
+            self.body = OutgoingBody::Nothing;
+        }
+        framing
+    }
+}
+
+/// A body up to this size is sent in one write with the head.
+const JOINED_BODY_BYTES_MAX: usize = 16 << 10;
+
+/// How the body is delimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// By its length.
+    Length(u64),
+    /// By the chunked transfer coding.
+    Chunked,
+}
+
+impl std::fmt::Debug for OutgoingBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("Nothing"),
+            Self::Whole(bytes) => write!(f, "Whole({})", bytes.len()),
+            Self::Streamed(body) => write!(f, "Streamed({:?})", body.size_hint()),
+        }
+    }
+}
