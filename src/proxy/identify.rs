@@ -151,7 +151,7 @@ async fn find_record(
     let found = gate.records.find(verified.id, instant).await.map_err(Refusal::StoreUnavailable)?;
     let record = found.ok_or(Refusal::token_invalid("no such token: deleted, or never made"))?;
     let record = Rc::new(Record::clone(&record));
-    if fresh {
+    if fresh && gate.records.generation() == generation {
         core.front.borrow_mut().insert(*bytes, Rc::clone(&record), epoch, instant);
     }
     Ok(record)
