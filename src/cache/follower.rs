@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use super::{Cut, OpenStreams, Records};
 use crate::store::{Feed, FeedCursor, StoreError, TokenStore};
+use crate::token::TokenId;
 
 /// Reads the feed of deletions and makes them felt on this gate: cached records go, open streams
 /// are cut, and the gate's knowledge counts as fresh from the moment the read began.
@@ -31,7 +32,7 @@ impl<S: TokenStore> Follower<S> {
                 Feed::Deletions { ids, next, has_next } => (ids, next, has_next),
                 Feed::Gap { next } => {
                     self.records.forget_all();
-                    (Vec::new(), next, true)
+                    (self.gone_with_open_streams().await?, next, true)
                 }
             };
             for id in ids {
@@ -46,5 +47,17 @@ impl<S: TokenStore> Follower<S> {
         self.records.freshness().confirm(read_began);
         self.records.deleted().prune(read_began);
         Ok(())
+    }
+
+    /// The tokens with open streams that the store no longer knows: their deletion may have been
+    /// lost in a gap.
+    async fn gone_with_open_streams(&self) -> Result<Vec<TokenId>, StoreError> {
+        let mut gone = Vec::new();
+        for id in self.streams.tokens() {
+            if self.records.store().get(id).await?.is_none() {
+                gone.push(id);
+            }
+        }
+        Ok(gone)
     }
 }

@@ -32,12 +32,12 @@ pub struct Unavailable(#[source] Arc<StoreError>);
 
 /// What a look-up in the store found.
 #[derive(Clone, Debug)]
-struct Cached {
+pub(super) struct Cached {
     /// `None` = there is no such record. That cannot change: an id is told to nobody before its
     /// record is durable.
-    record: Option<Arc<Record>>,
+    pub(super) record: Option<Arc<Record>>,
     /// The generation at which the look-up began.
-    generation: u64,
+    pub(super) generation: u64,
 }
 
 /// Records by id, in front of the store, with the deletions this gate knows of.
@@ -173,15 +173,26 @@ impl<S: TokenStore> Records<S> {
 }
 
 /// An entry lives as long as its token, and never longer than `max`.
-struct Lifetime {
-    max: Duration,
-    clock: Arc<dyn Clock>,
+pub(super) struct Lifetime {
+    pub(super) max: Duration,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl Expiry<TokenId, Cached> for Lifetime {
     fn expire_after_create(&self, _: &TokenId, found: &Cached, _: Instant) -> Option<Duration> {
         let left = |record: &Arc<Record>| left_until(record.grant.expires_at, self.clock.now());
         Some(found.record.as_ref().map_or(self.max, left).min(self.max))
+    }
+
+    /// An entry that takes an older one's place owes nothing to that one's life.
+    fn expire_after_update(
+        &self,
+        id: &TokenId,
+        found: &Cached,
+        now: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        self.expire_after_create(id, found, now)
     }
 }
 

@@ -101,10 +101,14 @@ impl OpenStreams {
 
     /// Tells every stream to end.
     pub fn cut_all(&self, cut: Cut) {
-        let tokens: Vec<TokenId> = self.by_token.iter().map(|entry| *entry.key()).collect();
-        for token in tokens {
+        for token in self.tokens() {
             self.cut(token, cut);
         }
+    }
+
+    /// The tokens that have streams open.
+    pub(super) fn tokens(&self) -> Vec<TokenId> {
+        self.by_token.iter().map(|entry| *entry.key()).collect()
     }
 
     /// How many streams are open.

@@ -53,8 +53,9 @@ impl<'r> Query<'r> {
         let query = Self(Some(text));
         // A decoded U+FFFD is what the decoder puts for bytes that are not UTF-8.
         let is_text = |s: &str| {
-            s.chars()
-                .all(|c| c != char::REPLACEMENT_CHARACTER && (c >= ' ' || c == '\n' || c == '\t'))
+            s.chars().all(|c| {
+                c != char::REPLACEMENT_CHARACTER && (!c.is_control() || c == '\n' || c == '\t')
+            })
         };
         if escaped && !query.pairs().all(|(key, value)| is_text(&key) && is_text(&value)) {
             return Err(QueryRefusal::NotText);

@@ -44,10 +44,14 @@ fn copy(raw: &str, names: &[Box<str>], kept: &mut Vec<u8>, depth: usize) -> Resu
     }
 }
 
-/// Whether a key within may be one of the names: it stands there, or an escape may hide it.
+/// Whether a key within may be one of the names: it stands there, or an escape may hide it. Letters
+/// and digits have no escape but `\u`.
 fn may_name(raw: &str, names: &[Box<str>]) -> bool {
     let has = |needle: &[u8]| memchr::memmem::find(raw.as_bytes(), needle).is_some();
-    has(b"\\u") || names.iter().any(|name| has(name.as_bytes()))
+    let is_word =
+        |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let escape: &[u8] = if names.iter().all(|name| is_word(name)) { b"\\u" } else { b"\\" };
+    has(escape) || names.iter().any(|name| has(name.as_bytes()))
 }
 
 struct Copy<'a> {

@@ -26,7 +26,11 @@ impl EventBoundary {
 
     /// Whether the last event is complete.
     pub(super) fn is_between_events(self) -> bool {
-        matches!(self.tail, [.., b'\n', b'\n'] | [_, b'\n', b'\r', b'\n'] | [.., b'\r', b'\r'])
+        // A line ends in CR LF, LF or CR; an empty one stands right behind the end of another.
+        matches!(
+            self.tail,
+            [.., b'\n', b'\n'] | [_, b'\n' | b'\r', b'\r', b'\n'] | [.., b'\n' | b'\r', b'\r']
+        )
     }
 
     /// Follows `bytes` up to the end of the first event; returns how many bytes that took.

@@ -149,7 +149,7 @@ async fn find_token(core: &Core, bytes: &TokenBytes, now: Timestamp) -> Result<R
     let record = found.ok_or(Refusal::token_invalid("no such token: deleted, or never made"))?;
     let rate = gate.rates.of(record.id);
     let known = Rc::new(Known { record: Record::clone(&record), rate });
-    if fresh {
+    if fresh && gate.records.generation() == generation {
         core.front.borrow_mut().insert(*bytes, Rc::clone(&known), epoch, instant);
     }
     Ok(known)

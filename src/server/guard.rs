@@ -51,8 +51,8 @@ pub struct Heads {
 
 /// A client's socket, read strictly.
 #[derive(Debug)]
-pub struct Guard {
-    stream: TcpStream,
+pub struct Guard<S = TcpStream> {
+    stream: S,
     settings: GuardSettings,
     heads: Rc<Heads>,
     scratch: Rc<RefCell<Vec<u8>>>,
@@ -101,12 +101,12 @@ impl Heads {
     }
 }
 
-impl Guard {
+impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     /// Guards a socket. `scratch` is one core's read buffer, shared by its connections: nothing
     /// stays in it between two calls.
     #[must_use]
     pub fn new(
-        stream: TcpStream,
+        stream: S,
         settings: GuardSettings,
         heads: Rc<Heads>,
         scratch: Rc<RefCell<Vec<u8>>>,
@@ -287,7 +287,7 @@ impl Guard {
     }
 }
 
-impl Read for Guard {
+impl<S: AsyncRead + AsyncWrite + Unpin> Read for Guard<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -319,7 +319,7 @@ impl Read for Guard {
     }
 }
 
-impl Write for Guard {
+impl<S: AsyncRead + AsyncWrite + Unpin> Write for Guard<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -156,7 +156,10 @@ fn check_request_line(line: &[u8], target_bytes_max: usize) -> Result<RequestLin
     if target.len() > target_bytes_max {
         return Err(Malformed::TargetTooLong);
     }
-    let plain = |byte: &u8| matches!(byte, 0x21..=0x7e) && *byte != b'#';
+    // Beside the fragment's sign, those that no URI has and that hyper answers by itself.
+    let plain = |byte: &u8| {
+        matches!(byte, 0x21..=0x7e) && !matches!(byte, b'#' | b'"' | b'<' | b'>' | b'`')
+    };
     if target.first() != Some(&b'/') || !target.iter().all(plain) {
         return Err(Malformed::Target);
     }

@@ -6,6 +6,8 @@ use super::reject::Rejection;
 
 /// Digits of a second's fraction that the parser reads.
 const FRACTION_DIGITS_MAX: usize = 9;
+/// The last whole millisecond there is, which is a whole second.
+const LATEST: Timestamp = Timestamp::constant(253_402_207_200, 0);
 
 /// Reads an ISO 8601 time as people's languages write it: `Z`, an offset, or no zone, which means
 /// UTC; a fraction of any length. To the millisecond, the rest is cut off.
@@ -16,12 +18,15 @@ pub(super) fn parse(text: &str) -> Result<Timestamp, Rejection> {
     } else {
         let civil = shortened.parse::<DateTime>().ok();
         // `datetime.max` and its like: beyond the last moment there is, and meant as "never".
-        civil.map(|civil| {
-            civil.to_zoned(TimeZone::UTC).map_or(Timestamp::MAX, |zoned| zoned.timestamp())
-        })
+        civil.map(|civil| civil.to_zoned(TimeZone::UTC).map_or(LATEST, |zoned| zoned.timestamp()))
     };
-    let parsed = parsed.or_else(|| shortened.starts_with("9999-12-3").then_some(Timestamp::MAX));
-    let truncated = parsed.and_then(|at| Timestamp::from_millisecond(at.as_millisecond()).ok());
+    let parsed = parsed.or_else(|| {
+        // The last days there are end, in some zones, beyond the last moment there is.
+        let year_before = format!("9998-{}", shortened.strip_prefix("9999-")?);
+        year_before.parse::<Timestamp>().ok().map(|_| LATEST)
+    });
+    let truncated =
+        parsed.map(|at| Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(LATEST));
     truncated.ok_or_else(|| {
         Rejection::invalid(
             "expires_at",
@@ -49,7 +54,8 @@ pub(super) fn check(
 
 fn has_zone(text: &str) -> bool {
     let time = text.get("YYYY-MM-DD".len()..).unwrap_or_default();
-    time.contains(['Z', 'z', '+', '-'])
+    // A zone's name in brackets says nothing without an offset beside it.
+    time.contains(['Z', 'z', '+', '-', '['])
 }
 
 fn shorten_fraction(text: &str) -> String {

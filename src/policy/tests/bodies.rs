@@ -1,0 +1,220 @@
+use std::collections::BTreeMap;
+
+use super::super::body::{BodyRefusal, BodyRule};
+
+const DEPTH_MAX: usize = 8;
+
+/// A rule that admits anything in `any`, and one field of each simple shape.
+fn rule() -> BodyRule {
+    let fields = [("any", "any"), ("s", "string"), ("b", "boolean"), ("n", "integer")];
+    let fields: BTreeMap<Box<str>, String> =
+        fields.into_iter().map(|(name, shape)| (name.into(), shape.to_owned())).collect();
+    BodyRule::parse(&fields).unwrap()
+}
+
+/// What a refusal is about.
+#[derive(Debug, PartialEq, Eq)]
+enum Refused {
+    /// The text is not strict JSON; the message has these words.
+    Json(&'static str),
+    /// This field is not admitted.
+    Field(&'static str),
+}
+
+#[track_caller]
+fn check(body: &[u8], expected: Result<(), Refused>) {
+    let shown = String::from_utf8_lossy(body);
+    match (rule().judge(body, DEPTH_MAX), expected) {
+        (Ok(()), Ok(())) => {}
+        (Err(BodyRefusal::NotStrictJson(problem)), Err(Refused::Json(words))) => {
+            assert!(problem.contains(words), "{shown}: {problem}");
+        }
+        (Err(BodyRefusal::NotAdmitted { name, .. }), Err(Refused::Field(field))) => {
+            assert_eq!(name, field, "{shown}");
+        }
+        (judged, expected) => panic!("{shown}: {judged:?}, expected {expected:?}"),
+    }
+}
+
+#[test]
+fn admitted_fields_of_their_shape_pass() {
+    for body in [
+        r"{}",
+        " { } \r\n\t",
+        r#"{"s":"text","b":true,"n":-5}"#,
+        r#"{"s":null,"b":null,"n":null,"any":null}"#,
+        r#"{"any":[1,1.5,-1e300,"x",{"a":{"b":[]}},true,null]}"#,
+        r#"{"\u0073":"text"}"#,
+        r#"{"s":"\ud83d\ude00 \u0000"}"#,
+        r#"{"n":18446744073709551615}"#,
+    ] {
+        check(body.as_bytes(), Ok(()));
+    }
+}
+
+#[test]
+fn fields_of_another_shape_are_refused_by_name() {
+    for (body, field) in [
+        (r#"{"s":1}"#, "s"),
+        (r#"{"s":["x"]}"#, "s"),
+        (r#"{"s":{}}"#, "s"),
+        (r#"{"b":"true"}"#, "b"),
+        (r#"{"b":1}"#, "b"),
+        (r#"{"n":1.0}"#, "n"),
+        (r#"{"n":1e3}"#, "n"),
+        (r#"{"n":"1"}"#, "n"),
+        (r#"{"n":1000000000000000000000}"#, "n"),
+        (r#"{"n":[1]}"#, "n"),
+    ] {
+        check(body.as_bytes(), Err(Refused::Field(field)));
+    }
+}
+
+#[test]
+fn fields_that_are_not_admitted_are_refused_by_name() {
+    for (body, field) in [
+        (r#"{"other":1}"#, "other"),
+        (r#"{"s":"x","other":{"deep":[1]}}"#, "other"),
+        (r#"{"S":"x"}"#, "S"),
+        (r#"{"s ":"x"}"#, "s "),
+        (r#"{"":1}"#, ""),
+        (r#"{"\u006fther":1}"#, "other"),
+        (r#"{"other":null}"#, "other"),
+        (r#"{"a\n\u0000b":1}"#, r"a\n\0b"),
+    ] {
+        check(body.as_bytes(), Err(Refused::Field(field)));
+    }
+}
+
+#[test]
+fn refusal_repeats_only_the_beginning_of_a_long_name() {
+    let body = format!(r#"{{"{}":1}}"#, "x".repeat(100_000));
+    match rule().judge(body.as_bytes(), DEPTH_MAX) {
+        Err(BodyRefusal::NotAdmitted { name, .. }) => assert!(name.len() <= 64, "{}", name.len()),
+        judged => panic!("{judged:?}"),
+    }
+}
+
+/// Attack D-09: the upstream takes the last of two, another reader the first.
+#[test]
+fn key_that_is_there_twice_is_refused_at_any_depth() {
+    for body in [
+        r#"{"s":"a","s":"b"}"#,
+        r#"{"s":"a","\u0073":"b"}"#,
+        r#"{"s":null,"s":"b"}"#,
+        r#"{"any":{"x":1,"x":1}}"#,
+        r#"{"any":{"x":1,"\u0078":1}}"#,
+        r#"{"any":[{"a":{"é":1,"\u00e9":2}}]}"#,
+        r#"{"any":{"":1,"":2}}"#,
+    ] {
+        check(body.as_bytes(), Err(Refused::Json("is there twice")));
+    }
+}
+
+#[test]
+fn key_that_is_there_twice_is_found_among_many() {
+    for (first, second) in [(0, 999), (998, 999), (15, 16), (16, 17), (3, 20)] {
+        let keys = (0..1000).map(|n| if n == second { first } else { n });
+        let fields: Vec<String> = keys.map(|n| format!("\"k{n}\":0")).collect();
+        let body = format!("{{\"any\":{{{}}}}}", fields.join(","));
+        check(body.as_bytes(), Err(Refused::Json("is there twice")));
+    }
+}
+
+#[test]
+fn same_key_in_two_objects_is_no_duplicate() {
+    check(br#"{"any":[{"x":1},{"x":1,"y":{"x":1}}]}"#, Ok(()));
+}
+
+#[test]
+fn only_utf8_without_a_byte_order_mark_is_read() {
+    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    check("\u{feff}{}".as_bytes(), Err(Refused::Json("expected value")));
+    check(&utf16("{}"), Err(Refused::Json("")));
+    check(&utf16("\u{feff}{}"), Err(Refused::Json("not UTF-8")));
+    check(b"{\"s\":\"\xff\"}", Err(Refused::Json("not UTF-8")));
+    check(b"{\"s\":\"\xed\xa0\x80\"}", Err(Refused::Json("not UTF-8")));
+    check(b"\0\0\0{\0\0\0}", Err(Refused::Json("expected value")));
+}
+
+#[test]
+fn lone_surrogates_are_refused() {
+    for body in [
+        r#"{"s":"\ud800"}"#,
+        r#"{"s":"\ud800x"}"#,
+        r#"{"s":"\udc00"}"#,
+        r#"{"s":"\ud800\ud800"}"#,
+        r#"{"any":{"\ud800":1}}"#,
+        r#"{"\udfff":1}"#,
+    ] {
+        check(body.as_bytes(), Err(Refused::Json("")));
+    }
+}
+
+#[test]
+fn nesting_is_bounded() {
+    let nested = |depth: usize| format!("{{\"any\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+    check(nested(DEPTH_MAX - 1).as_bytes(), Ok(()));
+    check(nested(DEPTH_MAX).as_bytes(), Err(Refused::Json("nests deeper than 8")));
+    check(nested(100_000).as_bytes(), Err(Refused::Json("nests deeper than 8")));
+    let objects = format!("{{\"any\":{}1{}}}", "{\"a\":".repeat(9), "}".repeat(9));
+    check(objects.as_bytes(), Err(Refused::Json("nests deeper than 8")));
+}
+
+#[test]
+fn depth_beyond_what_the_parser_can_do_is_refused_too() {
+    let body = format!("{{\"any\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    assert!(rule().judge(body.as_bytes(), usize::MAX).is_err());
+}
+
+#[test]
+fn what_follows_the_object_is_refused() {
+    for body in ["{}{}", "{} x", "{},", "{}]", "{}\0", "{}\n{\"s\":1}"] {
+        check(body.as_bytes(), Err(Refused::Json("trailing characters")));
+    }
+}
+
+#[test]
+fn what_is_no_json_is_refused() {
+    for body in [
+        " ",
+        "{",
+        "{\"s\"",
+        "{\"s\":}",
+        "{\"s\":\"x\",}",
+        "{s:1}",
+        "{'s':1}",
+        "{\"n\":NaN}",
+        "{\"any\":Infinity}",
+        "{\"any\":-Infinity}",
+        "{\"n\":01}",
+        "{\"n\":+1}",
+        "{\"any\":.5}",
+        "{\"any\":5.}",
+        "{\"any\":0x10}",
+        "{\"any\":1e999}",
+        "{\"s\":\"a\nb\"}",
+        "{\"s\":\"\\x41\"}",
+        "{\"s\":\"\\u00g0\"}",
+        "{/**/}",
+        "{\"any\":[1,]}",
+        "{\"any\":[1 2]}",
+        "{\"b\":True}",
+    ] {
+        check(body.as_bytes(), Err(Refused::Json("")));
+    }
+}
+
+#[test]
+fn body_must_be_an_object() {
+    for body in ["null", "[]", "1", "\"x\"", "true", "[{}]"] {
+        check(body.as_bytes(), Err(Refused::Json("the body must be an object")));
+    }
+}
+
+#[test]
+fn unknown_shape_is_no_rule() {
+    let fields = BTreeMap::from([("x".into(), "strings".to_owned())]);
+    let problem = BodyRule::parse(&fields).unwrap_err();
+    assert!(problem.contains("`strings`") && problem.contains("user_messages"), "{problem}");
+}

@@ -1,0 +1,137 @@
+use http::Method;
+
+use super::super::{CanonicalPath, RouteTable};
+
+const OPENING: &str = r#"[[operations]]
+name = "agents.retrieve"
+methods = ["GET"]
+path = "/v1/agents/{agent_id}"
+permission = "read_agent"
+"#;
+
+/// Every problem of a table, each as its line and words that must be in it.
+#[track_caller]
+fn check(text: &str, expected: &[(usize, &str)]) {
+    let problems = RouteTable::parse(text).err().unwrap_or_default();
+    let found: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let lines: Vec<usize> = problems.iter().map(|problem| problem.line).collect();
+    let expected_lines: Vec<usize> = expected.iter().map(|(line, _)| *line).collect();
+    assert_eq!(lines, expected_lines, "{found:#?}");
+    for (problem, (_, words)) in found.iter().zip(expected) {
+        assert!(problem.contains(words), "{problem:?} without {words:?}");
+    }
+}
+
+/// One operation, with one line put in place of its own.
+fn with(key: &str, line: &str) -> String {
+    let changed = OPENING.lines().map(|own| if own.starts_with(key) { line } else { own });
+    changed.flat_map(|line| [line, "\n"]).collect()
+}
+
+#[test]
+fn compiled_in_table_is_in_order() {
+    let table = RouteTable::built_in().unwrap();
+    assert!(table.operations().len() >= 7);
+    for operation in table.operations() {
+        assert!(operation.line > 0, "{}", operation.name);
+    }
+}
+
+#[test]
+fn good_table_has_no_problems() {
+    check(OPENING, &[]);
+    check("operations = []", &[]);
+}
+
+#[test]
+fn text_that_is_no_table_is_one_problem_with_its_line() {
+    check("\n\noperations = [", &[(3, "")]);
+    check("[[operations]]\nname = \"a\"\nname = \"b\"\n", &[(3, "duplicate key")]);
+    check("routes = []\n", &[(1, "unknown field")]);
+    check("operations = []\nmore = 1\n", &[(2, "unknown field")]);
+}
+
+#[test]
+fn each_faulty_operation_is_told_with_its_line() {
+    for (key, line, words) in [
+        ("name", "name = \"\"", "a name is 1 to 80"),
+        ("name", "name = \"Agents Retrieve\"", "a name is 1 to 80"),
+        ("methods", "methods = []", "at least one method"),
+        ("methods", "methods = [\"get\"]", "`get`"),
+        ("methods", "methods = [\"GET\", \"TRACE\"]", "`TRACE`"),
+        ("path", "path = \"v1/agents/{agent_id}\"", "must start with `/`"),
+        ("path", "path = \"/v1//{agent_id}\"", "is not a path segment"),
+        ("path", "path = \"/v1/*/{agent_id}\"", "is not a path segment"),
+        ("path", "path = \"/v1/%61/{agent_id}\"", "is not a path segment"),
+        ("path", "path = \"/v1/{}/{agent_id}\"", "parameter name"),
+        ("path", "path = \"/v1/{*rest}/{agent_id}\"", "parameter name"),
+        ("path", "path = \"/v1/agents/\"", "must name the agent"),
+        ("permission", "permission = \"admin\"", "`admin`"),
+        ("permission", "", "either `permission` or `refuse`"),
+        ("permission", "permission = \"read_agent\"\nrefuse = \"no\"", "either"),
+        ("permission", "permission = \"read_agent\"\nextra = 1", "unknown field"),
+        ("permission", "permission = \"read_agent\"\nquery = { x = \"twice\" }", "`twice`"),
+        ("permission", "permission = \"read_agent\"\nbody = { x = \"number\" }", "`number`"),
+    ] {
+        check(&with(key, line), &[(1, words)]);
+    }
+}
+
+#[test]
+fn all_problems_are_told_at_once_in_the_order_of_the_file() {
+    let good = OPENING.replace("agents.retrieve", "agents.other").replace("/v1/", "/v2/");
+    let bad_method = with("methods", "methods = [\"FETCH\"]");
+    let bad_word = with("permission", "permission = \"all\"");
+    let twice = OPENING.to_owned();
+    let text = [bad_method, good, twice.clone(), bad_word, twice].concat();
+    check(&text, &[(1, "`FETCH`"), (16, "`all`"), (21, "at line 11")]);
+}
+
+#[test]
+fn two_operations_cannot_share_name_or_path_and_method() {
+    let renamed = OPENING.replace("agents.retrieve", "agents.retrieve2");
+    check(&[OPENING, &renamed].concat(), &[(6, "at line 1")]);
+    let slashed = renamed.replace("{agent_id}\"", "{agent_id}/\"");
+    check(&[OPENING, &slashed].concat(), &[(6, "at line 1")]);
+    let other_method = renamed.replace("GET", "PATCH");
+    check(&[OPENING, &other_method].concat(), &[]);
+}
+
+#[test]
+fn paths_that_the_matcher_cannot_tell_apart_are_a_problem() {
+    let other = OPENING.replace("agents.retrieve", "b").replace("{agent_id}", "{agent_id}x");
+    assert!(RouteTable::parse(&[OPENING, &other].concat()).is_err());
+}
+
+/// Attack M-05: a literal route is never taken for an agent's.
+#[test]
+fn literal_segments_win_over_parameters() {
+    let count = r#"[[operations]]
+name = "agents.count"
+methods = ["GET"]
+path = "/v1/agents/count"
+refuse = "counts everybody's"
+"#;
+    let table = RouteTable::parse(&[OPENING, count].concat()).unwrap();
+    for (path, name) in
+        [("/v1/agents/count", "agents.count"), ("/v1/agents/counts", "agents.retrieve")]
+    {
+        let matched = table.find(&Method::GET, &CanonicalPath::parse(path).unwrap()).unwrap();
+        assert_eq!(&*matched.operation.name, name);
+    }
+}
+
+#[test]
+fn preflights_learn_only_open_methods() {
+    let closed = r#"[[operations]]
+name = "agents.delete"
+methods = ["DELETE"]
+path = "/v1/agents/{agent_id}"
+refuse = "never"
+"#;
+    let table = RouteTable::parse(&[OPENING, closed].concat()).unwrap();
+    let at = |path| table.methods_at(&CanonicalPath::parse(path).unwrap());
+    assert_eq!(at("/v1/agents/x"), [Method::GET]);
+    assert_eq!(at("/v1/agents/x/"), [Method::GET]);
+    assert_eq!(at("/nothing"), [Method::GET; 0]);
+}

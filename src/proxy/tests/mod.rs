@@ -1,0 +1,2 @@
+mod bodies;
+mod events;
