@@ -147,9 +147,7 @@ impl<'c> Exchange<'c> {
                 Poll::Ready(Ok(Some(written)))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => {
-                poll_answer_began(self.stream, cx).map(|()| Ok(None))
-            }
+            Poll::Pending => poll_answer_began(self.stream, cx).map(|()| Ok(None)),
         }
     }
 
