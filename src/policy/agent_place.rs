@@ -38,6 +38,12 @@ impl AgentPlace {
         }
     }
 
+    /// Whether the agent may have to be looked up.
+    #[must_use]
+    pub fn is_looked_up(&self) -> bool {
+        matches!(self, Self::Conversation | Self::ConversationOrAgent | Self::Run)
+    }
+
     /// The path parameter that names the agent, or what belongs to it.
     pub(super) fn path_parameter(&self) -> Option<&'static str> {
         match self {

@@ -20,14 +20,12 @@ use std::path::Path;
 fn check_against_file(name: &str, said: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/routes").join(name);
     let written = fs::read_to_string(&path).unwrap_or_default();
-    if written == said {
-        return;
-    }
     let beside = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let left = fs::write(&beside, said);
     let line = written.lines().zip(said.lines()).position(|(a, b)| a != b);
     let line = line.unwrap_or_else(|| written.lines().count().min(said.lines().count()));
-    panic!(
+    assert!(
+        written == said,
         "tests/routes/{name} differs from line {}:\n  file: {:?}\n  code: {:?}\nwhat the code says: {} ({left:?})",
         line + 1,
         written.lines().nth(line),

@@ -156,7 +156,7 @@ fn request(operation: &Operation, named: Named) -> (String, String) {
     }
     let mut body = String::new();
     match &operation.agent {
-        AgentPlace::Query(key) => target.push_str(&format!("?{key}={agent}")),
+        AgentPlace::Query(key) => target = format!("{target}?{key}={agent}"),
         AgentPlace::Body(field) => body = format!(r#"{{"{field}":"{agent}"}}"#),
         _ => {}
     }

@@ -14,33 +14,33 @@ use http::{Method, Uri};
 use jiff::{SignedDuration, Timestamp};
 
 /// The agent that tokens here open.
-pub const OWN: &str = "agent-11111111-1111-4111-8111-111111111111";
+pub(crate) const OWN: &str = "agent-11111111-1111-4111-8111-111111111111";
 /// Somebody else's.
-pub const OTHER: &str = "agent-22222222-2222-4222-8222-222222222222";
+pub(crate) const OTHER: &str = "agent-22222222-2222-4222-8222-222222222222";
 /// A conversation of [`OWN`].
-pub const OWN_CONVERSATION: &str = "conv-11111111-1111-4111-8111-111111111111";
+pub(crate) const OWN_CONVERSATION: &str = "conv-11111111-1111-4111-8111-111111111111";
 /// A conversation of [`OTHER`].
-pub const OTHER_CONVERSATION: &str = "conv-22222222-2222-4222-8222-222222222222";
+pub(crate) const OTHER_CONVERSATION: &str = "conv-22222222-2222-4222-8222-222222222222";
 /// A run of [`OWN`].
-pub const OWN_RUN: &str = "run-11111111-1111-4111-8111-111111111111";
+pub(crate) const OWN_RUN: &str = "run-11111111-1111-4111-8111-111111111111";
 /// A run of [`OTHER`].
-pub const OTHER_RUN: &str = "run-22222222-2222-4222-8222-222222222222";
+pub(crate) const OTHER_RUN: &str = "run-22222222-2222-4222-8222-222222222222";
 
 const ORIGIN: &str = "https://app.test";
 
 /// Whatever a test trips over.
-pub type Tested = Result<(), Box<dyn Error>>;
+pub(crate) type Tested = Result<(), Box<dyn Error>>;
 
 /// A route table, and who owns what.
-pub struct Judge {
+pub(crate) struct Judge {
     /// The table.
-    pub routes: RouteTable,
+    pub(crate) routes: RouteTable,
     owners: HashMap<OwnedId, AgentId>,
 }
 
 /// What came of a request.
 #[derive(Debug)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It may go: this agent, method and target.
     Permit { operation: String, agent: AgentId, target: String },
     /// It is refused by the policy.
@@ -51,7 +51,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// `permit`, or the code of the refusal.
-    pub fn code(&self) -> &'static str {
+    pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Permit { .. } => "permit",
             Self::Deny(denial) => denial.code(),
@@ -62,13 +62,13 @@ impl Verdict {
 
 impl Judge {
     /// The table that is compiled in.
-    pub fn built_in() -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn built_in() -> Result<Self, Box<dyn Error>> {
         let routes = RouteTable::built_in().map_err(|problems| format!("{problems:?}"))?;
         Ok(Self::with(routes))
     }
 
     /// This table.
-    pub fn with(routes: RouteTable) -> Self {
+    pub(crate) fn with(routes: RouteTable) -> Self {
         let owned = [
             (OWN_CONVERSATION, OWN),
             (OTHER_CONVERSATION, OTHER),
@@ -80,7 +80,13 @@ impl Judge {
     }
 
     /// What becomes of a request with a token that has `access` to [`OWN`].
-    pub fn judge(&self, access: Permissions, method: &str, target: &str, body: &str) -> Verdict {
+    pub(crate) fn judge(
+        &self,
+        access: Permissions,
+        method: &str,
+        target: &str,
+        body: &str,
+    ) -> Verdict {
         self.try_judge(access, method, target, body).unwrap_or(Verdict::Malformed)
     }
 
@@ -149,6 +155,6 @@ impl Judge {
 }
 
 /// Every permission.
-pub fn everything() -> Permissions {
+pub(crate) fn everything() -> Permissions {
     ckgate::policy::Permission::ALL.into_iter().collect()
 }
