@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::answer::{RequestId, without_secrets};
-use crate::policy::AgentId;
+use crate::policy::{AgentId, Permissions};
 use crate::telemetry::{Metrics, Outcome};
 use crate::token::{AccountName, TokenId};
 
@@ -31,6 +31,10 @@ pub struct RequestEvent {
     pub token: Option<TokenId>,
     /// The agent that was asked for.
     pub agent: Option<AgentId>,
+    /// What the token permits with that agent.
+    pub access: Option<Permissions>,
+    /// The names of the query's keys, without their values.
+    pub query_keys: Option<String>,
     /// The operation that was asked for.
     pub operation: Operation,
     /// How it was decided or ended.
@@ -91,6 +95,8 @@ impl RequestEvent {
             account: None,
             token: None,
             agent: None,
+            access: None,
+            query_keys: None,
             operation: Operation::Unknown,
             outcome: Outcome::Failed,
             reason: None,
@@ -128,6 +134,8 @@ impl Drop for RequestEvent {
             account = self.account.as_ref().map(AccountName::as_str),
             token.id = self.token.map(tracing::field::display),
             agent.id = self.agent.map(tracing::field::display),
+            grant.access = self.access.map(tracing::field::display),
+            url.query.keys = self.query_keys.as_deref().map(without_secrets).as_deref(),
             deny.reason = self.reason,
             deny.detail = self.detail.as_deref().map(without_secrets).as_deref(),
             http.response.status_code = self.status,

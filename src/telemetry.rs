@@ -85,6 +85,8 @@ pub struct Metrics {
     pub connections_shed: Counter,
     /// Streams open.
     pub streams: Gauge,
+    /// Look-ups of the agent that owns a conversation or a run, at the upstream.
+    pub owner_lookups: Counter,
     /// Connections made to the upstream.
     pub upstream_connects: Counter,
     /// Requests sent on a connection that had served before.
@@ -114,6 +116,7 @@ impl Default for Metrics {
             connections: Gauge::default(),
             connections_shed: Counter::default(),
             streams: Gauge::default(),
+            owner_lookups: Counter::default(),
             upstream_connects: Counter::default(),
             upstream_reuses: Counter::default(),
         };
@@ -149,6 +152,11 @@ impl Metrics {
         r.register("connections", "Client connections open", self.connections.clone());
         r.register("connections_shed", "Client connections shed", self.connections_shed.clone());
         r.register("streams", "Event streams open", self.streams.clone());
+        r.register(
+            "owner_lookups",
+            "Owners of conversations and runs asked of the upstream",
+            self.owner_lookups.clone(),
+        );
         r.register(
             "upstream_connects",
             "Upstream connections made",

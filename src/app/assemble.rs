@@ -8,7 +8,7 @@ use crate::cache::{BoundOrigins, CacheSettings, OpenStreams, Rates, Records};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Upstream};
 use crate::policy::RouteTable;
-use crate::proxy::{Accounts, BodyLimits, Gate, Rules};
+use crate::proxy::{Accounts, BodyLimits, Gate, Owners, Rules};
 use crate::server::{ConnectionCount, ConnectionSettings, GuardSettings, HeadLimits};
 use crate::store::{SqliteSettings, SqliteStore};
 use crate::telemetry::Metrics;
@@ -72,6 +72,7 @@ pub(super) fn assemble(config: Config) -> Result<Assembled, StartError> {
         streams,
         rates,
         origins: BoundOrigins::new(store),
+        owners: Owners::default(),
         clock,
         metrics: Arc::clone(&metrics),
         rules,

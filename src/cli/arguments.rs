@@ -25,6 +25,10 @@ pub(super) enum Command {
         /// The configuration file.
         file: PathBuf,
     },
+    /// Print the route table: every operation, what it needs and what it admits.
+    Routes(Routes),
+    /// Say step by step why a request is permitted or refused, and what would permit it.
+    Explain(Box<Explain>),
     /// Make keys.
     #[command(subcommand)]
     Key(Key),
@@ -46,6 +50,60 @@ pub(super) struct Serve {
     /// Where to answer; wins over `listen.public`.
     #[arg(long, value_name = "ADDR")]
     pub(super) listen: Option<String>,
+}
+
+#[derive(Args)]
+pub(super) struct Routes {
+    /// A route table in the place of the built-in one.
+    #[arg(long, value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Explain {
+    /// The request's method.
+    #[arg(required_unless_present = "log_file", conflicts_with = "log_file", requires = "target")]
+    pub(super) method: Option<String>,
+    /// The request's target: path and query.
+    pub(super) target: Option<String>,
+    /// A header of the request, such as `Origin: https://app.example`; may be repeated.
+    #[arg(long, short = 'H', value_name = "NAME: VALUE")]
+    pub(super) header: Vec<String>,
+    /// A file with the request's body; `-` reads it from standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(super) body: Option<PathBuf>,
+    /// The variable that holds the client token: its text is checked with the configuration's keys,
+    /// its record is read from the store.
+    #[arg(long, value_name = "NAME")]
+    pub(super) token_env: Option<String>,
+    /// A file with the token's policy, as the token API takes or returns it. With `--replay`: the
+    /// route table to judge by.
+    #[arg(long, value_name = "FILE")]
+    pub(super) policy: Option<PathBuf>,
+    /// The gate's configuration: its keys, its store, its rules, its route table.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// A route table in the place of the configured one.
+    #[arg(long, value_name = "FILE")]
+    pub(super) routes: Option<PathBuf>,
+    /// The agent that the conversation or run of the request belongs to.
+    #[arg(long, value_name = "ID", value_parser = AgentId::parse)]
+    pub(super) owner: Option<AgentId>,
+    /// A log of the gate, from which a request is explained.
+    #[arg(long, value_name = "FILE", requires = "request_id", group = "log_file")]
+    pub(super) log: Option<PathBuf>,
+    /// Which request of the log.
+    #[arg(long, value_name = "ID", requires = "log")]
+    pub(super) request_id: Option<String>,
+    /// A log of the gate, whose decisions are judged again by the table of `--policy`.
+    #[arg(long, value_name = "LOG", requires = "policy", group = "log_file")]
+    pub(super) replay: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Args)]

@@ -6,8 +6,10 @@
 //! showing one is the command's purpose.
 
 mod arguments;
+mod explain;
 mod gate_client;
 mod key;
+mod routes;
 mod token;
 
 use std::collections::BTreeMap;
@@ -61,9 +63,12 @@ fn execute(command: Command, environment: Environment) -> Outcome {
     match command {
         Command::Serve(options) => serve(options, environment),
         Command::Check { file } => {
-            Config::check(Some(&file), environment, CommandLine::default())?;
+            let config = Config::check(Some(&file), environment, CommandLine::default())?;
+            routes::read(config.routes.as_deref())?;
             print_line("ok")
         }
+        Command::Routes(options) => routes::execute(&options),
+        Command::Explain(options) => explain::execute(&options, &environment),
         Command::Key(command) => key::execute(&command),
         Command::Token(command) => token::execute(command, &environment),
         Command::Demo(options) => run_demo(options, &environment),

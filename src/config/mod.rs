@@ -110,18 +110,16 @@ impl Config {
         resolve(typed, MissingKeyFile::Create).map_err(|found| problems_in(file, found))
     }
 
-    /// Whether [`Config::load`] would succeed. Makes no file.
+    /// What [`Config::load`] would give. Makes no file: in the place of a key file that is missing
+    /// there is a key that ends with the process.
     pub fn check(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
         command_line: CommandLine,
-    ) -> Result<(), Problems> {
+    ) -> Result<Self, Problems> {
         let text = read_file(file)?;
         let typed = Typed { text: &text, environment, command_line };
-        match resolve(typed, MissingKeyFile::Leave) {
-            Ok(_) => Ok(()),
-            Err(found) => Err(problems_in(file, found)),
-        }
+        resolve(typed, MissingKeyFile::Leave).map_err(|found| problems_in(file, found))
     }
 
     /// A configuration from memory, for tests and the demonstration. Makes no file: where

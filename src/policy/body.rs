@@ -4,19 +4,23 @@
 //! order mark, no key twice in one object at any depth, bounded nesting, whole surrogate pairs.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
+use super::AgentId;
 use super::query_rule::ECHO_LENGTH_MAX;
 use super::shape::{Field, Shape};
 
 /// The top-level fields an operation admits in its body, and the shape of each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BodyRule(BTreeMap<Box<str>, Shape>);
+
+/// Most values in one body, at any depth: a bound on the work that few bytes can ask for.
+pub(super) const VALUES_MAX: usize = 20_000;
 
 /// Why a body was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,13 +30,9 @@ pub(super) enum BodyRefusal {
 }
 
 impl BodyRule {
-    /// Reads the rule from field names and the names of their shapes.
-    pub(super) fn parse(fields: &BTreeMap<Box<str>, String>) -> Result<Self, String> {
-        let read = |(name, shape): (&Box<str>, &String)| {
-            let shape = Shape::named(shape);
-            shape.map(|shape| (name.clone(), shape))
-        };
-        fields.iter().map(read).collect::<Result<_, _>>().map(Self)
+    /// A rule of these fields.
+    pub(super) fn new(fields: BTreeMap<Box<str>, Shape>) -> Self {
+        Self(fields)
     }
 
     /// The admitted fields and the names of their shapes.
@@ -40,11 +40,31 @@ impl BodyRule {
         self.0.iter().map(|(name, shape)| (&**name, shape.name()))
     }
 
-    /// Judges a body.
-    pub(super) fn judge(&self, body: &[u8], depth_max: usize) -> Result<(), BodyRefusal> {
+    /// The fields and their shapes, to make a larger rule of.
+    pub(super) fn shapes(&self) -> BTreeMap<Box<str>, Shape> {
+        self.0.clone()
+    }
+
+    /// Whether the value of `field` is an agent's id.
+    pub(super) fn names_agent_in(&self, field: &str) -> bool {
+        self.0.get(field) == Some(&Shape::Agent)
+    }
+
+    /// Judges a body for `agent`; `None`: the body itself names it. Returns the agent.
+    pub(super) fn judge(
+        &self,
+        body: &[u8],
+        depth_max: usize,
+        agent: Option<AgentId>,
+    ) -> Result<Option<AgentId>, BodyRefusal> {
         let text = std::str::from_utf8(body)
             .map_err(|_| BodyRefusal::NotStrictJson("it is not UTF-8".to_owned()))?;
-        let walk = Walk { depth_max, refusal: RefCell::new(None) };
+        let walk = Walk {
+            depth_max,
+            values_left: Cell::new(VALUES_MAX),
+            agent: Cell::new(agent),
+            refusal: RefCell::new(None),
+        };
         let mut json = serde_json::Deserializer::from_str(text);
         let top =
             Value { walk: &walk, expected: Expected::Top(self), place: &Step::Root, depth: 0 };
@@ -52,7 +72,7 @@ impl BodyRule {
         match (walk.refusal.into_inner(), end) {
             (Some(refusal), _) => Err(refusal),
             (None, Err(e)) => Err(BodyRefusal::NotStrictJson(e.to_string())),
-            (None, Ok(())) => Ok(()),
+            (None, Ok(())) => Ok(walk.agent.get()),
         }
     }
 }
@@ -60,6 +80,8 @@ impl BodyRule {
 /// What is shared by the whole pass.
 struct Walk {
     depth_max: usize,
+    values_left: Cell<usize>,
+    agent: Cell<Option<AgentId>>,
     refusal: RefCell<Option<BodyRefusal>>,
 }
 
@@ -137,6 +159,19 @@ impl Value<'_> {
         if admitted { Ok(()) } else { Err(self.mismatch()) }
     }
 
+    fn agent<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
+        let named = AgentId::parse(text).map_err(|_| self.mismatch())?;
+        match self.walk.agent.get() {
+            Some(agent) if agent != named => {
+                Err(self.refuse("names another agent than the request is for"))
+            }
+            _ => {
+                self.walk.agent.set(Some(named));
+                Ok(())
+            }
+        }
+    }
+
     fn below(&self) -> Result<usize, String> {
         if self.depth >= self.walk.depth_max {
             Err(format!("it nests deeper than {}", self.walk.depth_max))
@@ -150,6 +185,10 @@ impl<'de> DeserializeSeed<'de> for Value<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        let left = self.walk.values_left.get().checked_sub(1);
+        let left =
+            left.ok_or_else(|| D::Error::custom(format!("it has more than {VALUES_MAX} values")))?;
+        self.walk.values_left.set(left);
         deserializer.deserialize_any(self)
     }
 }
@@ -168,28 +207,29 @@ impl<'de> Visitor<'de> for Value<'_> {
     }
 
     fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<(), E> {
-        let admitted = matches!(self.shape(), Some(Shape::Any | Shape::Boolean));
+        let admitted = matches!(self.shape(), Some(Shape::Any | Shape::Boolean | Shape::Scalar));
         self.scalar(admitted)
     }
 
     fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<(), E> {
-        let admitted = matches!(self.shape(), Some(Shape::Any | Shape::Integer));
+        let admitted = matches!(self.shape(), Some(Shape::Any | Shape::Integer | Shape::Scalar));
         self.scalar(admitted)
     }
 
     fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<(), E> {
-        let admitted = matches!(self.shape(), Some(Shape::Any | Shape::Integer));
+        let admitted = matches!(self.shape(), Some(Shape::Any | Shape::Integer | Shape::Scalar));
         self.scalar(admitted)
     }
 
     fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<(), E> {
-        let admitted = matches!(self.shape(), Some(Shape::Any));
+        let admitted = matches!(self.shape(), Some(Shape::Any | Shape::Scalar));
         self.scalar(admitted)
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
         let admitted = match self.shape() {
-            Some(Shape::Any | Shape::String | Shape::TextOr(_)) => true,
+            Some(Shape::Any | Shape::String | Shape::Scalar | Shape::TextOr(_)) => true,
+            Some(Shape::Agent) => return self.agent(text),
             Some(Shape::Word(words)) => words.contains(&text),
             _ => false,
         };
@@ -223,11 +263,8 @@ impl<'de> Visitor<'de> for Value<'_> {
         let mut seen = Keys::default();
         while let Some(Key(key)) = fields.next_key()? {
             let place = Step::Field(self.place, &key);
-            let expected = match self.expected_of(&key) {
-                Some(expected) => expected,
-                None => {
-                    return Err(self.refuse_at(&place, "is not admitted for this operation"));
-                }
+            let Some(expected) = self.expected_of(&key) else {
+                return Err(self.refuse_at(&place, "is not admitted for this operation"));
             };
             let duplicate = seen.contains(&key);
             if duplicate {

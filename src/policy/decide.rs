@@ -1,78 +1,29 @@
-//! The decision: one pure function, no I/O, time passed in. The only file that creates a [`Permit`].
+//! The decision: a pure function, no I/O, time passed in. The only file that creates a [`Permit`].
+//!
+//! What it cannot know by itself it asks for, in types: who owns what the path names
+//! ([`PendingOwner`]), and what the body says ([`PendingBody`]). Nothing goes on without the answer.
 
 use bytes::Bytes;
 use http::Method;
 use jiff::Timestamp;
 
+use super::asked::{Asked, OriginHeader, Rules, Whence, WithoutOrigin};
 use super::body::BodyRefusal;
 use super::denial::{Denial, Place};
-use super::host::{Authority, WebOrigin};
+use super::query_rule::agent_in;
 use super::route::{Matched, Operation, RouteTable, Verdict};
-use super::{CanonicalPath, Grant, Query};
-
-/// Where a request says it comes from.
-#[derive(Clone, Copy, Debug)]
-pub struct Whence<'r> {
-    /// Its `Origin`.
-    pub origin: OriginHeader<'r>,
-    /// Its `Host`.
-    pub host: Authority<'r>,
-    /// Whether it carries `Sec-Fetch-Site`, which browsers always send and scripts cannot set.
-    pub from_browser: bool,
-}
-
-/// The `Origin` header of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OriginHeader<'r> {
-    /// There is none.
-    Absent,
-    /// One web origin.
-    Web(WebOrigin<'r>),
-    /// `null`, or anything else that is not one web origin.
-    Opaque,
-}
-
-/// What to do with a request that shows neither a matching `Origin` nor a matching `Host`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WithoutOrigin {
-    /// Refuse it.
-    #[default]
-    Refuse,
-    /// Let it pass when it comes from no browser: no `Origin`, no `Sec-Fetch-Site`.
-    Allow,
-}
-
-/// A request, as far as the policy looks at it.
-#[derive(Clone, Copy, Debug)]
-pub struct Asked<'r> {
-    /// Its method.
-    pub method: &'r Method,
-    /// Its path.
-    pub path: CanonicalPath<'r>,
-    /// Its query.
-    pub query: Query<'r>,
-    /// Where it comes from.
-    pub whence: Whence<'r>,
-}
-
-/// The rules a request is judged by.
-#[derive(Clone, Copy, Debug)]
-pub struct Rules<'t> {
-    /// The operations there are.
-    pub routes: &'t RouteTable,
-    /// What to do without an `Origin`.
-    pub without_origin: WithoutOrigin,
-    /// How deep the JSON of an inspected body may nest.
-    pub json_depth_max: usize,
-}
+use super::template::Naming;
+use super::{AgentId, AgentPlace, Grant, OwnedId, Permission};
 
 /// What the head of a request came to.
 #[derive(Debug)]
-pub enum Judged<'t> {
+pub enum Judged<'t, 'r> {
     /// It may go on as it is.
     Permit(Permit<'t>),
+    /// It may go on if the agent that owns what it names is one it may reach.
+    OwnerFirst(PendingOwner<'t, 'r>),
     /// It may go on if its body is in order.
-    BodyFirst(PendingPermit<'t>),
+    BodyFirst(PendingBody<'t, 'r>),
 }
 
 /// Proof that a request was judged and may go; the upstream request is built from it alone.
@@ -81,6 +32,7 @@ pub enum Judged<'t> {
 #[derive(Debug)]
 pub struct Permit<'t> {
     operation: Option<&'t Operation>,
+    agent: Option<AgentId>,
     method: Method,
     target: String,
     body: PermittedBody,
@@ -97,21 +49,40 @@ pub enum PermittedBody {
     Unread,
 }
 
+/// A request that names something whose agent has to be looked up.
+#[derive(Debug)]
+pub struct PendingOwner<'t, 'r> {
+    found: Found<'t, 'r>,
+    id: OwnedId,
+}
+
 /// A request that was judged but for its body.
 #[derive(Debug)]
-pub struct PendingPermit<'t> {
-    permit: Permit<'t>,
+pub struct PendingBody<'t, 'r> {
+    found: Found<'t, 'r>,
+    /// The agent it was judged for; none when the body names it.
+    agent: Option<AgentId>,
+    target: String,
+}
+
+/// A request whose route was found and is open to client tokens.
+#[derive(Debug)]
+struct Found<'t, 'r> {
+    grant: &'r Grant,
+    asked: Asked<'r>,
+    matched: Matched<'t, 'r>,
+    permission: Permission,
     json_depth_max: usize,
 }
 
 /// Judges the head of a client token's request. The first step that fails wins, in the order of the
 /// decision table: expiry, hostname, route, permission, query.
-pub fn decide<'t>(
+pub fn decide<'t, 'r>(
     rules: Rules<'t>,
-    grant: &Grant,
-    asked: &Asked<'_>,
+    grant: &'r Grant,
+    asked: &Asked<'r>,
     now: Timestamp,
-) -> Result<Judged<'t>, Denial> {
+) -> Result<Judged<'t, 'r>, Denial> {
     if now >= grant.expires_at {
         return Err(Denial::TokenExpired);
     }
@@ -120,32 +91,158 @@ pub fn decide<'t>(
         .routes
         .find(asked.method, &asked.path)
         .ok_or(Denial::RouteNotAllowed { operation: None, reason: None })?;
-    let operation = matched.operation;
-    let permission = match &operation.verdict {
+    let permission = match &matched.operation.verdict {
         Verdict::Open { permission } => *permission,
         Verdict::Refused { reason } => {
             return Err(Denial::RouteNotAllowed {
-                operation: Some(operation.name.clone()),
+                operation: Some(matched.operation.name.clone()),
                 reason: Some(reason.clone()),
             });
         }
     };
-    if !matched.agent.is_some_and(|agent| grant.allows(agent, permission)) {
-        return Err(Denial::PermissionDenied { operation: operation.name.clone(), permission });
+    let json_depth_max = rules.json_depth_max;
+    let found = Found { grant, asked: *asked, matched, permission, json_depth_max };
+    // What such a token may never have is not worth a look-up or a body.
+    if !grant.allows_any(permission) {
+        return Err(found.denied(found.matched.agent_in_path()));
     }
-    let target = target_of(&matched, asked.query)?;
-    let permit = Permit {
-        operation: Some(operation),
-        method: asked.method.clone(),
-        target,
-        body: PermittedBody::Nothing,
-    };
-    Ok(match operation.body {
-        Some(_) => {
-            Judged::BodyFirst(PendingPermit { permit, json_depth_max: rules.json_depth_max })
+    found.judge_agent()
+}
+
+impl<'t, 'r> Found<'t, 'r> {
+    /// Finds out which agent the request is for, and judges it for that agent.
+    fn judge_agent(self) -> Result<Judged<'t, 'r>, Denial> {
+        let operation = self.matched.operation;
+        match &operation.agent {
+            AgentPlace::Query(key) => {
+                let agent = agent_in(self.asked.query, key)?;
+                self.judge_for(agent)
+            }
+            AgentPlace::Body(_) => self.judge_for_body(),
+            AgentPlace::Path
+            | AgentPlace::Conversation
+            | AgentPlace::ConversationOrAgent
+            | AgentPlace::Run => match self.matched.naming() {
+                Some(Naming::Agent(agent)) => self.judge_for(Some(agent)),
+                Some(Naming::Owned(id)) => Ok(Judged::OwnerFirst(PendingOwner { found: self, id })),
+                Some(Naming::Elsewhere)
+                    if operation.query.names_agent_in(AgentPlace::BESIDE_DEFAULT) =>
+                {
+                    let agent = agent_in(self.asked.query, AgentPlace::BESIDE_DEFAULT)?;
+                    self.judge_for(agent)
+                }
+                Some(Naming::Elsewhere) => self.judge_for_body(),
+                None => Err(self.denied(None)),
+            },
         }
-        None => Judged::Permit(permit),
-    })
+    }
+
+    /// Judges the request for this agent: permission, query; the body is still to come.
+    fn judge_for(self, agent: Option<AgentId>) -> Result<Judged<'t, 'r>, Denial> {
+        let Some(agent) = agent.filter(|agent| self.grant.allows(*agent, self.permission)) else {
+            return Err(self.denied(agent));
+        };
+        let target = self.target(Some(agent))?;
+        let operation = self.matched.operation;
+        if operation.body.is_some() {
+            return Ok(Judged::BodyFirst(PendingBody { found: self, agent: Some(agent), target }));
+        }
+        Ok(Judged::Permit(Permit {
+            operation: Some(operation),
+            agent: Some(agent),
+            method: self.asked.method.clone(),
+            target,
+            body: PermittedBody::Nothing,
+        }))
+    }
+
+    /// Leaves the agent, and the permission for it, to the body.
+    fn judge_for_body(self) -> Result<Judged<'t, 'r>, Denial> {
+        let target = self.target(None)?;
+        Ok(Judged::BodyFirst(PendingBody { found: self, agent: None, target }))
+    }
+
+    fn target(&self, agent: Option<AgentId>) -> Result<String, Denial> {
+        let mut target = self.matched.path().map_err(|name| Denial::ParameterNotAllowed {
+            place: Place::Path,
+            name: name.to_owned(),
+            problem: "is not well formed".to_owned(),
+        })?;
+        self.matched.operation.query.append_admitted(self.asked.query, agent, &mut target)?;
+        Ok(target)
+    }
+
+    fn denied(&self, agent: Option<AgentId>) -> Denial {
+        let operation = self.matched.operation.name.clone();
+        Denial::PermissionDenied { operation, permission: self.permission, agent }
+    }
+}
+
+impl<'t, 'r> PendingOwner<'t, 'r> {
+    /// What has to be looked up.
+    #[must_use]
+    pub fn id(&self) -> OwnedId {
+        self.id
+    }
+
+    /// Goes on with the agent that owns it. `None`: there is no such thing, which the caller is
+    /// told in the same words as that it is not the token's.
+    pub fn judge_owner(self, owner: Option<AgentId>) -> Result<Judged<'t, 'r>, Denial> {
+        self.found.judge_for(owner)
+    }
+}
+
+impl<'t> PendingBody<'t, '_> {
+    /// The operation that was asked for.
+    #[must_use]
+    pub fn operation(&self) -> &'t Operation {
+        self.found.matched.operation
+    }
+
+    /// Judges the whole body; an empty one asks for nothing beyond the operation itself.
+    pub fn judge_body(self, body: Bytes) -> Result<Permit<'t>, Denial> {
+        let operation = self.operation();
+        let rule = operation.body.as_ref();
+        let rule = rule.ok_or(Denial::RouteNotAllowed { operation: None, reason: None })?;
+        let (agent, body) = if body.is_empty() {
+            (self.agent, PermittedBody::Nothing)
+        } else {
+            let agent = rule.judge(&body, self.found.json_depth_max, self.agent);
+            (agent.map_err(refusal)?, PermittedBody::Inspected(body))
+        };
+        let Some(agent) = agent else { return Err(agent_missing(&operation.agent)) };
+        if !self.found.grant.allows(agent, self.found.permission) {
+            return Err(self.found.denied(Some(agent)));
+        }
+        Ok(Permit {
+            operation: Some(operation),
+            agent: Some(agent),
+            method: self.found.asked.method.clone(),
+            target: self.target,
+            body,
+        })
+    }
+}
+
+fn refusal(refusal: BodyRefusal) -> Denial {
+    match refusal {
+        BodyRefusal::NotStrictJson(problem) => Denial::MalformedBody { problem },
+        BodyRefusal::NotAdmitted { name, problem } => {
+            Denial::ParameterNotAllowed { place: Place::Body, name, problem }
+        }
+    }
+}
+
+fn agent_missing(place: &AgentPlace) -> Denial {
+    let name = match place {
+        AgentPlace::Body(field) => &**field,
+        _ => AgentPlace::BESIDE_DEFAULT,
+    };
+    Denial::ParameterNotAllowed {
+        place: Place::Body,
+        name: name.to_owned(),
+        problem: "is missing: it names the agent".to_owned(),
+    }
 }
 
 /// The permit of a server key: every canonical request passes, in the route's own slash form.
@@ -162,30 +259,12 @@ pub fn permit_server_key<'t>(routes: &'t RouteTable, asked: &Asked<'_>) -> Permi
         target.push('?');
         target.push_str(query);
     }
-    Permit { operation, method: asked.method.clone(), target, body: PermittedBody::Unread }
-}
-
-impl<'t> PendingPermit<'t> {
-    /// The operation that was asked for.
-    #[must_use]
-    pub fn operation(&self) -> Option<&'t Operation> {
-        self.permit.operation
-    }
-
-    /// Judges the whole body; an empty one asks for nothing beyond the operation itself.
-    pub fn judge_body(self, body: Bytes) -> Result<Permit<'t>, Denial> {
-        if body.is_empty() {
-            return Ok(self.permit);
-        }
-        let rule = self.permit.operation.and_then(|operation| operation.body.as_ref());
-        let rule = rule.ok_or(Denial::RouteNotAllowed { operation: None, reason: None })?;
-        rule.judge(&body, self.json_depth_max).map_err(|refusal| match refusal {
-            BodyRefusal::NotStrictJson(problem) => Denial::MalformedBody { problem },
-            BodyRefusal::NotAdmitted { name, problem } => {
-                Denial::ParameterNotAllowed { place: Place::Body, name, problem }
-            }
-        })?;
-        Ok(Permit { body: PermittedBody::Inspected(body), ..self.permit })
+    Permit {
+        operation,
+        agent: None,
+        method: asked.method.clone(),
+        target,
+        body: PermittedBody::Unread,
     }
 }
 
@@ -194,6 +273,12 @@ impl<'t> Permit<'t> {
     #[must_use]
     pub fn operation(&self) -> Option<&'t Operation> {
         self.operation
+    }
+
+    /// The agent it was judged for; none for a server key, which is judged for none.
+    #[must_use]
+    pub fn agent(&self) -> Option<AgentId> {
+        self.agent
     }
 
     /// The method to send.
@@ -237,14 +322,4 @@ fn judge_hostname(
         OriginHeader::Absent => format!("no Origin and Host `{}`", whence.host),
     };
     Err(Denial::HostnameMismatch { bound: grant.host.serialised().to_owned(), seen })
-}
-
-fn target_of(matched: &Matched<'_, '_>, query: Query<'_>) -> Result<String, Denial> {
-    let mut target = matched.path().map_err(|name| Denial::ParameterNotAllowed {
-        place: Place::Path,
-        name: name.to_owned(),
-        problem: "is not well formed".to_owned(),
-    })?;
-    matched.operation.query.append_admitted(query, &mut target)?;
-    Ok(target)
 }

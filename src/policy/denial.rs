@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::Permission;
+use super::{AgentId, Permission};
 
 /// Why the policy refused a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,9 @@ pub enum Denial {
         operation: Box<str>,
         /// The permission it needs.
         permission: Permission,
+        /// The agent it was asked for, where one is known. For the operator only: the caller is
+        /// not told whose a conversation is.
+        agent: Option<AgentId>,
     },
     /// A query key, body field or value that the operation does not admit.
     ParameterNotAllowed {
@@ -89,7 +92,7 @@ impl fmt::Display for Denial {
             Self::RouteNotAllowed { .. } => {
                 f.write_str("this method and path are not open to client tokens")
             }
-            Self::PermissionDenied { operation, permission } => write!(
+            Self::PermissionDenied { operation, permission, .. } => write!(
                 f,
                 "`{operation}` needs the permission `{permission}` for this agent, \
                  which the token's policy does not give"

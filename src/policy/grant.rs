@@ -28,4 +28,17 @@ impl Grant {
     pub fn allows(&self, agent: AgentId, permission: Permission) -> bool {
         self.entries.iter().any(|entry| entry.agent == agent && entry.access.contains(permission))
     }
+
+    /// Whether some entry has `permission`, for whatever agent.
+    #[must_use]
+    pub fn allows_any(&self, permission: Permission) -> bool {
+        self.entries.iter().any(|entry| entry.access.contains(permission))
+    }
+
+    /// What is permitted with `agent`.
+    #[must_use]
+    pub fn access_to(&self, agent: AgentId) -> Permissions {
+        let entries = self.entries.iter().filter(|entry| entry.agent == agent);
+        entries.fold(Permissions::NONE, |access, entry| access.union(entry.access))
+    }
 }

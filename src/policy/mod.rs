@@ -6,11 +6,14 @@
 //! rebuilt from what was judged.
 
 mod agent_id;
+mod agent_place;
+mod asked;
 mod body;
 mod decide;
 mod denial;
 mod grant;
 mod host;
+mod owned_id;
 mod path;
 mod permission;
 mod query;
@@ -19,23 +22,26 @@ mod redact;
 mod route;
 mod route_file;
 mod shape;
+mod template;
 
 #[cfg(test)]
 mod tests;
 
 pub use agent_id::{AgentId, InvalidAgentId};
+pub use agent_place::AgentPlace;
+pub use asked::{Asked, OriginHeader, Rules, Whence, WithoutOrigin};
 pub use body::BodyRule;
 pub use decide::{
-    Asked, Judged, OriginHeader, PendingPermit, Permit, PermittedBody, Rules, Whence,
-    WithoutOrigin, decide, permit_server_key,
+    Judged, PendingBody, PendingOwner, Permit, PermittedBody, decide, permit_server_key,
 };
 pub use denial::{Denial, Place};
 pub use grant::{Grant, PolicyEntry};
 pub use host::{Authority, BoundHost, HOSTNAME_LENGTH_MAX, InvalidHostname, Scheme, WebOrigin};
+pub use owned_id::OwnedId;
 pub use path::{CanonicalPath, PathRefusal};
 pub use permission::{Permission, Permissions, UnknownPermission};
 pub use query::{Query, QueryRefusal};
 pub use query_rule::QueryRule;
 pub use redact::{Unreadable, redact};
-pub use route::{Operation, RouteTable, Verdict};
+pub use route::{Lines, Operation, RouteTable, Verdict};
 pub use route_file::RouteProblem;

@@ -109,6 +109,16 @@ impl Permissions {
     }
 }
 
+/// The members' words, separated by commas.
+impl fmt::Display for Permissions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, permission) in self.iter().enumerate() {
+            write!(f, "{}{permission}", if index == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
 impl FromIterator<Permission> for Permissions {
     fn from_iter<I: IntoIterator<Item = Permission>>(members: I) -> Self {
         Self(members.into_iter().fold(0, |bits, p| bits | p.bit()))

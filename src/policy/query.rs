@@ -2,6 +2,8 @@ use std::borrow::Cow;
 
 use url::form_urlencoded;
 
+use super::query_rule::ECHO_LENGTH_MAX;
+
 /// A query in canonical form: characters of RFC 3986 (and `[`, `]`, `|`, which clients send bare),
 /// whole escapes, UTF-8 once decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +69,15 @@ impl<'r> Query<'r> {
     #[must_use]
     pub const fn text(&self) -> Option<&'r str> {
         self.0
+    }
+
+    /// The names of its keys, in order, separated by commas; `None` without a query.
+    #[must_use]
+    pub fn key_list(&self) -> Option<String> {
+        self.0?;
+        let keys: Vec<String> =
+            self.pairs().map(|(key, _)| key.chars().take(ECHO_LENGTH_MAX).collect()).collect();
+        Some(keys.join(","))
     }
 
     /// The decoded pairs, in order.

@@ -9,6 +9,10 @@ pub(super) enum Shape {
     Boolean,
     /// A number without fraction or exponent.
     Integer,
+    /// Text, a number, `true` or `false`.
+    Scalar,
+    /// The id of the agent that the request is judged for.
+    Agent,
     /// Text that is one of these words.
     Word(&'static [&'static str]),
     /// A list of such items.
@@ -62,11 +66,14 @@ const USER_CONTENT: Shape = Shape::TextOr(&CONTENT_PART);
 const USER_MESSAGES: Shape = Shape::ListOf(&USER_MESSAGE);
 
 /// The shapes a route table can name.
-const NAMED: [(&str, Shape); 6] = [
+const NAMED: [(&str, Shape); 9] = [
     ("any", Shape::Any),
     ("string", Shape::String),
     ("boolean", Shape::Boolean),
     ("integer", Shape::Integer),
+    ("strings", Shape::ListOf(&Shape::String)),
+    ("scalar", Shape::Scalar),
+    ("agent", Shape::Agent),
     ("user_messages", USER_MESSAGES),
     ("user_content", USER_CONTENT),
 ];
@@ -93,6 +100,8 @@ impl Shape {
             Self::String => "a string".to_owned(),
             Self::Boolean => "a boolean".to_owned(),
             Self::Integer => "an integer".to_owned(),
+            Self::Scalar => "a string, a number or a boolean".to_owned(),
+            Self::Agent => "the id of an agent".to_owned(),
             Self::Word(words) => format!("`{}` for client tokens", words.join("` or `")),
             Self::ListOf(_) => "a list".to_owned(),
             Self::TextOr(_) => "a string or a list of text and image parts".to_owned(),

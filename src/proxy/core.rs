@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 
 use super::body::BodyLimits;
 use super::identify::Accounts;
+use super::owners::Owners;
 use crate::answer::RequestId;
 use crate::cache::{BoundOrigins, Front, OpenStreams, Rates, Records};
 use crate::clock::Clock;
@@ -33,6 +34,8 @@ pub struct Gate {
     pub rates: Rates,
     /// Origins that tokens are bound to.
     pub origins: BoundOrigins<Store>,
+    /// Whose conversations and runs are.
+    pub owners: Owners,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What is counted.

@@ -18,13 +18,13 @@ use crate::policy::{Permit, PermittedBody};
 use crate::upstream::{AnswerBody, Failure, OutgoingBody, OutgoingRequest, UpstreamError};
 
 /// Selects the acting user upstream. Written with an underscore, and so by nobody but the gate.
-const USER_ID: HeaderName = HeaderName::from_static("user_id");
+pub(super) const USER_ID: HeaderName = HeaderName::from_static("user_id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const SDK_VERSION: HeaderName = HeaderName::from_static("x-stainless-package-version");
+pub(super) const SDK_VERSION: HeaderName = HeaderName::from_static("x-stainless-package-version");
 /// For callers that are no SDK: the upstream refuses `streaming: true` without it, and shows
 /// secrets to callers that do not look like an SDK of this generation.
-const SDK_VERSION_STAND_IN: HeaderValue = HeaderValue::from_static("1.12.1");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(super) const SDK_VERSION_STAND_IN: HeaderValue = HeaderValue::from_static("1.12.1");
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Longest header value that is passed on.
 const VALUE_LENGTH_MAX: usize = 1024;
 

@@ -20,7 +20,7 @@ use super::relay::{ReplyBody, StreamRelay};
 use super::{cors, reply};
 use crate::answer::{RequestId, X_REQUEST_ID};
 use crate::audit::{Operation, RequestEvent};
-use crate::cache::{Cut, StreamLease};
+use crate::cache::{Cut, Known, StreamLease};
 use crate::policy::{self, Denial, Judged, OriginHeader, Permit};
 use crate::server::Malformed;
 use crate::telemetry::Outcome;
@@ -130,27 +130,25 @@ impl<'a> Line<'a> {
                     event.account = Some(account.name.clone());
                     event.token = Some(record.id);
                 });
-                let asked_for = gate.routes.look_up(received.asked.method, &received.asked.path);
-                self.note(|event| {
-                    event.agent = asked_for.and_then(|(_, agent)| agent);
-                    event.operation = name(asked_for.map(|(operation, _)| operation));
-                });
-                let permit = self.authorize(record, &received, body).await?;
-                known.rate.take().map_err(Refusal::RateLimited)?;
+                let authorized = self.authorize(&known, account, &received, body).await;
+                self.note_decision(record, &received, &authorized);
+                let permit = authorized?;
                 self.pass_on(permit, account, None, Some(record)).await
             }
         }
     }
 
-    /// Step 3: the decision, and the body's part in it.
+    /// Step 3: the decision, with what it has to ask for: an owner, a body. Then the token's rate.
     async fn authorize(
         &mut self,
-        record: &Record,
+        known: &Known,
+        account: &KnownAccount,
         received: &Received<'_>,
         body: Incoming,
     ) -> Result<Permit<'a>, Refusal> {
         let core: &'a Core = self.core;
         let gate = &*core.gate;
+        let record = &known.record;
         if let OriginHeader::Web(origin) = received.asked.whence.origin {
             self.origin_allowed = record.grant.host.matches_origin(&origin);
         }
@@ -159,26 +157,51 @@ impl<'a> Line<'a> {
             without_origin: gate.rules.without_origin,
             json_depth_max: gate.rules.json_depth_max,
         };
-        let judged = policy::decide(rules, &record.grant, &received.asked, self.now);
-        match judged.map_err(Refusal::Denied)? {
+        let mut judged = policy::decide(rules, &record.grant, &received.asked, self.now);
+        let asks_for_owner = matches!(judged, Ok(Judged::OwnerFirst(_)));
+        if let Ok(Judged::OwnerFirst(pending)) = judged {
+            // A look-up costs the upstream as much as a request.
+            known.rate.take().map_err(Refusal::RateLimited)?;
+            let owner = gate.owners.find(core, account, pending.id(), self.request_id).await;
+            judged = pending.judge_owner(owner.map_err(Refusal::OwnerUnavailable)?);
+        }
+        let permit = match judged.map_err(Refusal::Denied)? {
             Judged::Permit(permit) => {
                 if announces_body(&self.head.headers) {
-                    return Err(Refusal::Denied(Denial::ParameterNotAllowed {
-                        place: policy::Place::Body,
-                        name: "(body)".to_owned(),
-                        problem: "is not admitted for this operation".to_owned(),
-                    }));
+                    return Err(body_not_admitted());
                 }
-                Ok(permit)
+                permit
             }
             Judged::BodyFirst(pending) => {
                 if !is_identity_coded(self.head) {
                     return Err(Refusal::malformed("the body must not have a Content-Encoding"));
                 }
                 let body = collect(body, gate.rules.inspected_body).await.map_err(Refusal::Body)?;
-                pending.judge_body(body).map_err(Refusal::Denied)
+                pending.judge_body(body).map_err(Refusal::Denied)?
             }
+            // The answer on the owner asks for no other owner.
+            Judged::OwnerFirst(_) => {
+                let denial = Denial::RouteNotAllowed { operation: None, reason: None };
+                return Err(Refusal::Denied(denial));
+            }
+        };
+        self.still_live(record)?;
+        if !asks_for_owner {
+            known.rate.take().map_err(Refusal::RateLimited)?;
         }
+        Ok(permit)
+    }
+
+    /// A body or an owner may have taken a while to come: the token may have gone meanwhile.
+    fn still_live(&self, record: &Record) -> Result<(), Refusal> {
+        let gate = &*self.core.gate;
+        if gate.records.deleted().contains(record.id) {
+            return Err(Refusal::token_invalid("deleted a moment ago"));
+        }
+        if gate.clock.now() >= record.grant.expires_at {
+            return Err(Refusal::Denied(Denial::TokenExpired));
+        }
+        Ok(())
     }
 
     /// Steps 4 and 5: forward and relay.
@@ -303,6 +326,42 @@ impl<'a> Line<'a> {
             what(event);
         }
     }
+
+    /// What a decision was about, as far as it is known: enough to judge it again from the log.
+    fn note_decision(
+        &mut self,
+        record: &Record,
+        received: &Received<'_>,
+        authorized: &Result<Permit<'_>, Refusal>,
+    ) {
+        let asked = &received.asked;
+        let (operation, agent) = match authorized {
+            Ok(permit) => (permit.operation(), permit.agent()),
+            Err(refusal) => {
+                let found = self.core.gate.routes.look_up(asked.method, &asked.path);
+                let agent = match refusal {
+                    Refusal::Denied(Denial::PermissionDenied { agent, .. }) => *agent,
+                    _ => found.and_then(|(_, agent)| agent),
+                };
+                (found.map(|(operation, _)| operation), agent)
+            }
+        };
+        let operation = name(operation);
+        self.note(|event| {
+            event.operation = operation;
+            event.agent = agent;
+            event.access = agent.map(|agent| record.grant.access_to(agent));
+            event.query_keys = asked.query.key_list();
+        });
+    }
+}
+
+fn body_not_admitted() -> Refusal {
+    Refusal::Denied(Denial::ParameterNotAllowed {
+        place: policy::Place::Body,
+        name: "(body)".to_owned(),
+        problem: "is not admitted for this operation".to_owned(),
+    })
 }
 
 type Place = (StreamLease, tokio::sync::oneshot::Receiver<Cut>, (std::time::Duration, Cut));

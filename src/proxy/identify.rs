@@ -37,6 +37,8 @@ pub struct Accounts {
 /// An account, as the upstream should see it.
 #[derive(Debug)]
 pub struct KnownAccount {
+    /// Its place among the accounts.
+    pub index: usize,
     /// Its name.
     pub name: AccountName,
     /// `Authorization` of its requests to the upstream.
@@ -69,6 +71,7 @@ impl Accounts {
             });
             let user_id = account.user_id.as_deref().map(HeaderValue::from_str);
             known.push(KnownAccount {
+                index,
                 name: account.name.clone(),
                 authorization: authorization.transpose().map_err(|_| unsendable())?,
                 user_id: user_id.transpose().map_err(|_| unsendable())?,

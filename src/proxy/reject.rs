@@ -1,12 +1,14 @@
 //! How refusals and failures of the data path are answered: the only place with their status codes.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 
 use super::body::BodyProblem;
+use super::owners::OwnerUnknown;
 use crate::answer::{self, RequestId, X_SHOULD_RETRY};
 use crate::cache::{RateLimited, TooManyStreams, Unavailable};
 use crate::policy::Denial;
@@ -35,6 +37,8 @@ pub(super) enum Refusal {
     TooManyStreams(TooManyStreams),
     /// We cannot know.
     StoreUnavailable(Unavailable),
+    /// We cannot know whose it is.
+    OwnerUnavailable(Arc<OwnerUnknown>),
     /// A preflight from an origin that no live token is bound to.
     PreflightRefused,
     /// The upstream gave no answer.
@@ -62,6 +66,7 @@ impl Refusal {
             Self::RateLimited(_) => "rate_limited",
             Self::TooManyStreams(_) => "too_many_streams",
             Self::StoreUnavailable(_) => "store_unavailable",
+            Self::OwnerUnavailable(_) => "owner_unavailable",
             Self::PreflightRefused => "origin_not_allowed",
             Self::Upstream(error) if error.failure.is_timeout() => "upstream_timeout",
             Self::Upstream(_) => "upstream_unavailable",
@@ -72,7 +77,10 @@ impl Refusal {
     /// How the request ended, for the metrics.
     pub(super) fn outcome(&self) -> Outcome {
         match self {
-            Self::Upstream(_) | Self::Answer(_) | Self::StoreUnavailable(_) => Outcome::Failed,
+            Self::Upstream(_)
+            | Self::Answer(_)
+            | Self::StoreUnavailable(_)
+            | Self::OwnerUnavailable(_) => Outcome::Failed,
             _ => Outcome::Refused,
         }
     }
@@ -82,6 +90,7 @@ impl Refusal {
         match self {
             Self::TokenInvalid(detail) => detail.to_string(),
             Self::StoreUnavailable(error) => chain(error),
+            Self::OwnerUnavailable(error) => chain(&**error),
             Self::Upstream(error) => chain(&error.failure),
             Self::Body(problem) => chain(problem),
             Self::Head(_)
@@ -112,7 +121,9 @@ impl Refusal {
             },
             Self::PreflightRefused => StatusCode::FORBIDDEN,
             Self::RateLimited(_) | Self::TooManyStreams(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::StoreUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::StoreUnavailable(_) | Self::OwnerUnavailable(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Upstream(error) if error.failure.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
             Self::Upstream(_) | Self::Answer(_) => StatusCode::BAD_GATEWAY,
         }
@@ -135,6 +146,10 @@ impl Refusal {
             Self::TooManyStreams(refusal) => refusal.to_string().into(),
             Self::StoreUnavailable(_) => {
                 "the token cannot be checked now: try again in a moment".into()
+            }
+            Self::OwnerUnavailable(_) => {
+                "whose conversation or run this is cannot be checked now: try again in a moment"
+                    .into()
             }
             Self::PreflightRefused => "no live token is bound to this origin".into(),
             Self::Upstream(error) => error.to_string().into(),
@@ -171,7 +186,9 @@ impl Refusal {
         }
         let retry_after = match self {
             Self::RateLimited(limited) => Some(HeaderValue::from(limited.retry_after_seconds)),
-            Self::TooManyStreams(_) | Self::StoreUnavailable(_) => Some(HeaderValue::from(1)),
+            Self::TooManyStreams(_) | Self::StoreUnavailable(_) | Self::OwnerUnavailable(_) => {
+                Some(HeaderValue::from(1))
+            }
             _ => None,
         };
         headers.extend(retry_after.map(|seconds| (RETRY_AFTER, seconds)));

@@ -84,7 +84,11 @@ pub(super) async fn redact(
     let whole = Limited::new(body, bytes_max).collect().await.map_err(|_| {
         Refusal::Answer("the upstream's answer broke off, or is too large to be relayed")
     })?;
-    let redacted = policy::redact(&whole.to_bytes(), names)
+    let whole = whole.to_bytes();
+    if whole.is_empty() {
+        return Ok(Response::from_parts(parts, ReplyBody::whole(whole)));
+    }
+    let redacted = policy::redact(&whole, names)
         .map_err(|_| Refusal::Answer("the upstream's answer cannot be read and was not relayed"))?;
     parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(redacted.len()));
     Ok(Response::from_parts(parts, ReplyBody::whole(redacted.into())))

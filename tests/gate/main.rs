@@ -23,6 +23,7 @@ mod forwarding;
 mod hostname;
 mod limits;
 mod operations;
+mod owners;
 mod redaction;
 mod replies;
 mod store_faults;

@@ -1,0 +1,132 @@
+use std::error::Error;
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::Bench;
+use super::account::Account;
+use crate::cli::arguments::Explain;
+use crate::cli::routes::read_file;
+use crate::cli::{Environment, secret_in};
+use crate::config::Config;
+use crate::policy::{AgentId, BoundHost, Grant, Permission, Permissions, PolicyEntry};
+use crate::store::{SqliteSettings, SqliteStore, TokenStore as _};
+use crate::token::{Record, TextRefusal, TokenBytes, TokenId};
+
+/// Most bytes of a policy's file.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// A token's policy, as the token API takes it (a list) or returns it (an object).
+#[derive(Deserialize)]
+struct RawToken {
+    policy: RawPolicy,
+    hostname: String,
+    #[serde(default, alias = "expiresAt")]
+    expires_at: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawPolicy {
+    List(Vec<RawEntry>),
+    Object { data: Vec<RawEntry> },
+}
+
+#[derive(Deserialize)]
+struct RawEntry {
+    id: String,
+    access: Vec<Permission>,
+}
+
+/// What the token grants; `None` when a step up to here refused.
+pub(super) fn grant(
+    options: &Explain,
+    bench: &Bench,
+    environment: &Environment,
+    account: &mut Account,
+) -> Result<Option<Grant>, Box<dyn Error>> {
+    let id = match &options.token_env {
+        None => None,
+        Some(name) => {
+            let config = bench.config.as_ref().ok_or("a token's text needs --config")?;
+            let text = secret_in(environment, name)?;
+            match verify(text.expose(), config, bench.now, account) {
+                Some(id) => Some((id, config)),
+                None => return Ok(None),
+            }
+        }
+    };
+    match (&options.policy, id) {
+        (Some(file), _) => read_policy(file, bench.now).map(Some),
+        (None, Some((id, config))) => {
+            let Some(record) = record_of(id, config)? else {
+                let says = format!("the store has no record {id}: deleted, or never made");
+                account.refuse("record", says, "token_invalid", None);
+                return Ok(None);
+            };
+            account.pass("record", format!("the store has the record {id}"), None);
+            Ok(Some(record.grant))
+        }
+        (None, None) => Err("say what the token may do: --token-env or --policy".into()),
+    }
+}
+
+/// Checks a token's text with the keys of the configuration.
+fn verify(text: &str, config: &Config, now: Timestamp, account: &mut Account) -> Option<TokenId> {
+    let Some(bytes) = TokenBytes::decode(text.as_bytes()) else {
+        account.refuse("token", "this is not the text of a token".into(), "token_invalid", None);
+        return None;
+    };
+    match config.tokens.keys.verify(&bytes, now) {
+        Ok(verified) => {
+            let says = format!("the tag verifies; the token's id is {}", verified.id);
+            account.pass("token", says, Some("tokens.keys".to_owned()));
+            Some(verified.id)
+        }
+        Err(refusal) => {
+            let code = match refusal {
+                TextRefusal::Expired => "token_expired",
+                _ => "token_invalid",
+            };
+            account.refuse("token", refusal.to_string(), code, Some("tokens.keys".to_owned()));
+            None
+        }
+    }
+}
+
+/// The record, from the configured store. Only a store that is there is opened.
+fn record_of(id: TokenId, config: &Config) -> Result<Option<Record>, Box<dyn Error>> {
+    let path = &config.store.sqlite_path;
+    if !path.exists() {
+        let problem = format!("there is no store at `{}`: give the policy", path.display());
+        return Err(problem.into());
+    }
+    let store = SqliteStore::open(&SqliteSettings::at(path))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(store.get(id))?)
+}
+
+fn read_policy(file: &Path, now: Timestamp) -> Result<Grant, Box<dyn Error>> {
+    let name = file.display();
+    let text =
+        read_file(file, FILE_BYTES_MAX).map_err(|e| format!("{name}: cannot be read: {e}"))?;
+    let raw: RawToken = serde_json::from_str(&text).map_err(|e| format!("{name}: {e}"))?;
+    let (RawPolicy::List(raw_entries) | RawPolicy::Object { data: raw_entries }) = raw.policy;
+    let mut entries = Vec::with_capacity(raw_entries.len());
+    for entry in raw_entries {
+        let agent =
+            AgentId::parse(&entry.id).map_err(|e| format!("{name}: `{}`: {e}", entry.id))?;
+        let access: Permissions = entry.access.into_iter().collect();
+        entries.push(PolicyEntry { agent, access });
+    }
+    let expires_at = match raw.expires_at {
+        Some(text) => text.parse().map_err(|e| format!("{name}: `expires_at`: {e}"))?,
+        None => now.saturating_add(jiff::SignedDuration::from_mins(5))?,
+    };
+    Ok(Grant {
+        host: BoundHost::parse(&raw.hostname).map_err(|e| format!("{name}: {e}"))?,
+        expires_at,
+        entries,
+    })
+}
