@@ -1,15 +1,13 @@
-use std::collections::BTreeMap;
-
 use super::super::body::{BodyRefusal, BodyRule};
+use super::super::shape::Shape;
 
 const DEPTH_MAX: usize = 8;
 
 /// A rule that admits anything in `any`, and one field of each simple shape.
 fn rule() -> BodyRule {
     let fields = [("any", "any"), ("s", "string"), ("b", "boolean"), ("n", "integer")];
-    let fields: BTreeMap<Box<str>, String> =
-        fields.into_iter().map(|(name, shape)| (name.into(), shape.to_owned())).collect();
-    BodyRule::parse(&fields).unwrap()
+    let read = |(name, shape): (&str, &str)| (name.into(), Shape::named(shape).unwrap());
+    BodyRule::new(fields.into_iter().map(read).collect())
 }
 
 /// What a refusal is about.
@@ -24,8 +22,8 @@ enum Refused {
 #[track_caller]
 fn check(body: &[u8], expected: Result<(), Refused>) {
     let shown = String::from_utf8_lossy(body);
-    match (rule().judge(body, DEPTH_MAX), expected) {
-        (Ok(()), Ok(())) => {}
+    match (rule().judge(body, DEPTH_MAX, None), expected) {
+        (Ok(None), Ok(())) => {}
         (Err(BodyRefusal::NotStrictJson(problem)), Err(Refused::Json(words))) => {
             assert!(problem.contains(words), "{shown}: {problem}");
         }
@@ -89,7 +87,7 @@ fn fields_that_are_not_admitted_are_refused_by_name() {
 #[test]
 fn refusal_repeats_only_the_beginning_of_a_long_name() {
     let body = format!(r#"{{"{}":1}}"#, "x".repeat(100_000));
-    match rule().judge(body.as_bytes(), DEPTH_MAX) {
+    match rule().judge(body.as_bytes(), DEPTH_MAX, None) {
         Err(BodyRefusal::NotAdmitted { name, .. }) => assert!(name.len() <= 64, "{}", name.len()),
         judged => panic!("{judged:?}"),
     }
@@ -164,7 +162,7 @@ fn nesting_is_bounded() {
 #[test]
 fn depth_beyond_what_the_parser_can_do_is_refused_too() {
     let body = format!("{{\"any\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
-    assert!(rule().judge(body.as_bytes(), usize::MAX).is_err());
+    assert!(rule().judge(body.as_bytes(), usize::MAX, None).is_err());
 }
 
 #[test]
@@ -214,7 +212,6 @@ fn body_must_be_an_object() {
 
 #[test]
 fn unknown_shape_is_no_rule() {
-    let fields = BTreeMap::from([("x".into(), "strings".to_owned())]);
-    let problem = BodyRule::parse(&fields).unwrap_err();
+    let problem = Shape::named("strings").unwrap_err();
     assert!(problem.contains("`strings`") && problem.contains("user_messages"), "{problem}");
 }

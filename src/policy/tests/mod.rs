@@ -84,6 +84,7 @@ fn permit<'t>(
 ) -> Result<Permit<'t>, Denial> {
     match decide(rules(routes), grant, asked, before_expiry())? {
         Judged::Permit(permit) => Ok(permit),
+        Judged::OwnerFirst(_) => panic!("an owner is asked for"),
         Judged::BodyFirst(pending) => pending.judge_body(Bytes::copy_from_slice(body)),
     }
 }
