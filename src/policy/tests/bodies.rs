@@ -212,6 +212,6 @@ fn body_must_be_an_object() {
 
 #[test]
 fn unknown_shape_is_no_rule() {
-    let problem = Shape::named("strings").unwrap_err();
-    assert!(problem.contains("`strings`") && problem.contains("user_messages"), "{problem}");
+    let problem = Shape::named("words").unwrap_err();
+    assert!(problem.contains("`words`") && problem.contains("user_messages"), "{problem}");
 }

