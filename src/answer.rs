@@ -8,42 +8,56 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{HeaderName, Response, StatusCode};
 use serde::Serialize;
 
+use crate::policy::hex;
+
 /// The header that carries a [`RequestId`], to the upstream and back to the caller.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Tells Letta's SDKs whether to send a request again (they retry 408, 409, 429 and 5xx).
 pub const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
-/// Names one request in answers, logs and upstream. Made here, never taken from a caller. Also the
-/// W3C trace id of the gate's own trace, so it is never zero.
+/// Names one request in answers, logs and upstream: 32 lower-case hexadecimal digits. Made here, never
+/// taken from a caller. Also the W3C trace id of the gate's own trace, so it is never zero.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RequestId(u128);
+pub struct RequestId([u8; 32]);
 
 impl RequestId {
     /// The id with this value.
     #[must_use]
-    pub const fn new(value: u128) -> Self {
-        Self(value | 1 << 127)
+    pub fn new(value: u128) -> Self {
+        Self(hex(value | 1 << 127))
     }
 
-    /// The header value: 32 lower-case hexadecimal digits.
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // Hexadecimal digits are text.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The header value.
     #[must_use]
     pub fn header_value(self) -> HeaderValue {
-        HeaderValue::from_maybe_shared(Bytes::from(self.to_string()))
-            .unwrap_or_else(|_| HeaderValue::from_static("invalid"))
+        HeaderValue::from_bytes(&self.0).unwrap_or_else(|_| HeaderValue::from_static("invalid"))
     }
 
-    /// The `traceparent` of the upstream request (W3C Trace Context, version 00, not sampled).
+    /// The `traceparent` of the upstream request (W3C Trace Context, version 00, not sampled). The
+    /// span is the second half of the trace id, its first bit set so that it is not zero.
     #[must_use]
     pub fn traceparent(self) -> HeaderValue {
-        let span = self.0 & 0xffff_ffff_ffff_ffff | 1 << 63;
-        HeaderValue::from_maybe_shared(Bytes::from(format!("00-{self}-{span:016x}-00")))
-            .unwrap_or_else(|_| HeaderValue::from_static("invalid"))
+        let mut value = *b"00-00000000000000000000000000000000-f000000000000000-00";
+        for (place, digit) in value.iter_mut().skip(3).zip(self.0) {
+            *place = digit;
+        }
+        for (place, digit) in value.iter_mut().skip(37).take(15).zip(self.0.iter().skip(17)) {
+            *place = *digit;
+        }
+        HeaderValue::from_bytes(&value).unwrap_or_else(|_| HeaderValue::from_static("invalid"))
     }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        f.write_str(self.as_str())
     }
 }
 
@@ -51,7 +65,7 @@ impl fmt::Display for RequestId {
 struct ErrorBody<'a> {
     message: &'a str,
     code: &'a str,
-    request_id: String,
+    request_id: &'a str,
 }
 
 /// An error: `{"message","code","request_id"}`. `message` tells the developer what to change.
@@ -63,7 +77,7 @@ pub fn error(
     request_id: RequestId,
 ) -> Response<Bytes> {
     let message = &*without_secrets(message);
-    json(status, &ErrorBody { message, code, request_id: request_id.to_string() })
+    json(status, &ErrorBody { message, code, request_id: request_id.as_str() })
 }
 
 /// A text in which a caller's own words may stand, without the tokens and keys among them: people
@@ -71,6 +85,10 @@ pub fn error(
 #[must_use]
 pub fn without_secrets(text: &str) -> Cow<'_, str> {
     const PREFIXES: [&str; 2] = ["ck-let-", "sk-let-"];
+    // The usual text has neither, and is asked for what both have.
+    if memchr::memmem::find(text.as_bytes(), b"k-let-").is_none() {
+        return Cow::Borrowed(text);
+    }
     let next = |text: &str| PREFIXES.iter().filter_map(|prefix| text.find(prefix)).min();
     let Some(mut found) = next(text) else { return Cow::Borrowed(text) };
     let mut kept = String::with_capacity(text.len());

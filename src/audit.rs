@@ -3,12 +3,13 @@
 //! Owns the names of log fields. Must always hold: an event carries ids, never secrets, and every
 //! text in it that a caller chose has passed the strictness of the head or the policy.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::answer::{RequestId, without_secrets};
 use crate::policy::{AgentId, Permissions};
-use crate::telemetry::{Metrics, Outcome};
+use crate::telemetry::{Metrics, OperationCounters, Outcome};
 use crate::token::{AccountName, TokenId};
 
 /// What is known of a request, gathered on its way and written when it is dropped: at the end of
@@ -24,7 +25,7 @@ pub struct RequestEvent {
     /// Its path, when it was canonical; a template where the path itself holds a secret.
     pub path: Option<String>,
     /// The caller's address.
-    pub client: std::net::IpAddr,
+    pub client: Rc<str>,
     /// The caller's account.
     pub account: Option<AccountName>,
     /// The caller's token.
@@ -54,14 +55,14 @@ pub struct RequestEvent {
 }
 
 /// The name of an operation: of the route table, or one of the gate's own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Operation {
     /// Not known, or not in the table.
     Unknown,
     /// One of the gate's own.
     Own(&'static str),
     /// One of the route table.
-    Routed(Box<str>),
+    Routed(Rc<OperationCounters>),
 }
 
 impl Operation {
@@ -71,7 +72,7 @@ impl Operation {
         match self {
             Self::Unknown => "unknown",
             Self::Own(name) => name,
-            Self::Routed(name) => name,
+            Self::Routed(counters) => counters.name(),
         }
     }
 }
@@ -83,7 +84,7 @@ impl RequestEvent {
         metrics: Arc<Metrics>,
         request_id: RequestId,
         method: http::Method,
-        client: std::net::IpAddr,
+        client: Rc<str>,
     ) -> Self {
         Self {
             metrics,
@@ -112,7 +113,10 @@ impl RequestEvent {
 impl Drop for RequestEvent {
     fn drop(&mut self) {
         let elapsed = self.began.elapsed();
-        self.metrics.request(self.operation.as_str(), self.outcome);
+        match &self.operation {
+            Operation::Routed(counters) => counters.count(self.outcome),
+            own => self.metrics.request(own.as_str(), self.outcome),
+        }
         self.metrics.request_seconds.observe(elapsed.as_secs_f64());
         if let (Outcome::Refused, Some(reason)) = (self.outcome, self.reason) {
             self.metrics.refusal(reason);
@@ -127,10 +131,10 @@ impl Drop for RequestEvent {
             target: "ckgate::request",
             operation = self.operation.as_str(),
             decision,
-            request.id = %self.request_id,
+            request.id = self.request_id.as_str(),
             http.request.method = self.method.as_str(),
             url.path = self.path.as_deref().map(without_secrets).as_deref(),
-            client.address = %self.client,
+            client.address = &*self.client,
             account = self.account.as_ref().map(AccountName::as_str),
             token.id = self.token.map(tracing::field::display),
             agent.id = self.agent.map(tracing::field::display),

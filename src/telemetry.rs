@@ -56,11 +56,41 @@ pub struct CacheLabels {
     result: CacheResult,
 }
 
+/// The counters of one operation, by outcome.
+#[derive(Debug)]
+pub struct OperationCounters {
+    name: Box<str>,
+    forwarded: Counter,
+    answered: Counter,
+    refused: Counter,
+    failed: Counter,
+}
+
+impl OperationCounters {
+    /// The operation's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Counts a request.
+    pub fn count(&self, outcome: Outcome) {
+        match outcome {
+            Outcome::Forwarded => &self.forwarded,
+            Outcome::Answered => &self.answered,
+            Outcome::Refused => &self.refused,
+            Outcome::Failed => &self.failed,
+        }
+        .inc();
+    }
+}
+
 /// Every metric there is.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
+    cache_front: Counter,
     refusals: Family<RefusalLabels, Counter>,
     cache: Family<CacheLabels, Counter>,
     streams_cut: Family<RefusalLabels, Counter>,
@@ -99,11 +129,13 @@ impl Default for Metrics {
             0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
             30.0, 120.0,
         ];
+        let cache = Family::<CacheLabels, Counter>::default();
         let mut metrics = Self {
             registry: Registry::with_prefix("ckgate"),
             requests: Family::default(),
+            cache_front: cache.get_or_create_owned(&CacheLabels { result: CacheResult::Front }),
             refusals: Family::default(),
-            cache: Family::default(),
+            cache,
             streams_cut: Family::default(),
             upstream_failures: Family::default(),
             request_seconds: Histogram::new(seconds),
@@ -171,6 +203,22 @@ impl Metrics {
         self.requests.get_or_create(&labels).inc();
     }
 
+    /// The counters of one operation, to be kept: finding them costs more than counting.
+    #[must_use]
+    pub fn operation(&self, name: &str) -> OperationCounters {
+        let of = |outcome| {
+            let labels = RequestLabels { operation: name.to_owned(), outcome };
+            self.requests.get_or_create_owned(&labels)
+        };
+        OperationCounters {
+            name: name.into(),
+            forwarded: of(Outcome::Forwarded),
+            answered: of(Outcome::Answered),
+            refused: of(Outcome::Refused),
+            failed: of(Outcome::Failed),
+        }
+    }
+
     /// Counts a refusal by its code.
     pub fn refusal(&self, reason: &'static str) {
         self.refusals.get_or_create(&RefusalLabels { reason }).inc();
@@ -178,7 +226,11 @@ impl Metrics {
 
     /// Counts a look-up of a record.
     pub fn cache_lookup(&self, result: CacheResult) {
-        self.cache.get_or_create(&CacheLabels { result }).inc();
+        if result == CacheResult::Front {
+            self.cache_front.inc();
+        } else {
+            self.cache.get_or_create(&CacheLabels { result }).inc();
+        }
     }
 
     /// Counts a stream that the gate ended.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("policy", &[]),
     ("clock", &[]),
-    ("answer", &[]),
+    ("answer", &["policy"]),
     ("telemetry", &[]),
     ("token", &["policy"]),
     ("config", &["policy", "token"]),

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use super::hex::hex;
+
 /// A well-formed agent id: `agent-` and a lower-case UUID of version 4, variant 1, 42 characters.
 ///
 /// Kept as a number, so that comparing is one instruction and printing yields the one spelling.
@@ -24,17 +26,16 @@ impl AgentId {
 
     /// Appends the one spelling to a path.
     pub(super) fn append_to(self, path: &mut String) {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        path.push_str(PREFIX);
-        for nibble in 0..32_u32 {
-            if matches!(nibble, 8 | 12 | 16 | 20) {
-                path.push('-');
-            }
-            let value = (self.0 >> (124 - 4 * nibble)) & 0xf;
-            path.extend(
-                usize::try_from(value).ok().and_then(|v| DIGITS.get(v)).copied().map(char::from),
-            );
+        path.push_str(text(&self.spelled()));
+    }
+
+    fn spelled(self) -> [u8; 42] {
+        let mut spelled = *b"agent-00000000-0000-0000-0000-000000000000";
+        let places = spelled.iter_mut().skip(PREFIX.len()).filter(|place| **place != b'-');
+        for (place, digit) in places.zip(hex(self.0)) {
+            *place = digit;
         }
+        spelled
     }
 
     /// The UUID as a big-endian number; what the store keeps.
@@ -73,18 +74,14 @@ pub(super) fn parse_uuid4(text: &[u8]) -> Option<u128> {
     AgentId::from_u128(uuid).map(AgentId::as_u128)
 }
 
+/// Digits and hyphens are text.
+fn text(spelled: &[u8]) -> &str {
+    std::str::from_utf8(spelled).unwrap_or_default()
+}
+
 impl fmt::Display for AgentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let n = self.0;
-        write!(
-            f,
-            "{PREFIX}{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-            n >> 96,
-            (n >> 80) & 0xffff,
-            (n >> 64) & 0xffff,
-            (n >> 48) & 0xffff,
-            n & 0xffff_ffff_ffff
-        )
+        f.write_str(text(&self.spelled()))
     }
 }
 

@@ -223,10 +223,16 @@ fn normalise(host: &str) -> Result<String, InvalidHostname> {
 
 /// Labels of letters, digits, `-` and `_`, separated by single dots.
 fn is_host_name(name: &str) -> bool {
-    name.split('.').all(|label| {
-        !label.is_empty()
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    })
+    let mut label_length = 0;
+    for byte in name.bytes() {
+        match byte {
+            b'.' if label_length == 0 => return false,
+            b'.' => label_length = 0,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => label_length += 1,
+            _ => return false,
+        }
+    }
+    label_length > 0
 }
 
 /// The value of an `Origin` header: a serialised web origin (RFC 6454 §6.2), letter case aside.
@@ -317,6 +323,9 @@ impl<'r> Authority<'r> {
 }
 
 fn has_broken_a_label(name: &str) -> bool {
+    if !name.contains("--") {
+        return false;
+    }
     let is_a_label = |label: &str| label.get(..4).is_some_and(|l| l.eq_ignore_ascii_case("xn--"));
     name.split('.').any(is_a_label) && Host::parse(name).is_err()
 }

@@ -12,6 +12,7 @@ mod body;
 mod decide;
 mod denial;
 mod grant;
+mod hex;
 mod host;
 mod owned_id;
 mod path;
@@ -36,6 +37,7 @@ pub use decide::{
 };
 pub use denial::{Denial, Place};
 pub use grant::{Grant, PolicyEntry};
+pub use hex::hex;
 pub use host::{Authority, BoundHost, HOSTNAME_LENGTH_MAX, InvalidHostname, Scheme, WebOrigin};
 pub use owned_id::OwnedId;
 pub use path::{CanonicalPath, PathRefusal};

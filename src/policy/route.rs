@@ -19,6 +19,8 @@ pub struct RouteTable {
 /// One thing a caller can ask of the agents API.
 #[derive(Debug)]
 pub struct Operation {
+    /// Its place among [`RouteTable::operations`].
+    pub number: usize,
     /// Its name, such as `agents.messages.create`: unique, and safe as a metric label.
     pub name: Box<str>,
     /// The methods it answers to. `HEAD` is judged as `GET`.
@@ -76,9 +78,10 @@ pub(super) struct Matched<'t, 'r> {
 impl RouteTable {
     /// A table of these operations, or the index of each whose path cannot stand beside the others
     /// and why.
-    pub(super) fn assemble(operations: Vec<Operation>) -> Result<Self, Vec<(usize, String)>> {
+    pub(super) fn assemble(mut operations: Vec<Operation>) -> Result<Self, Vec<(usize, String)>> {
         let mut by_path: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        for (index, operation) in operations.iter().enumerate() {
+        for (index, operation) in operations.iter_mut().enumerate() {
+            operation.number = index;
             by_path.entry(operation.template.match_text()).or_default().push(index);
         }
         let mut router = matchit::Router::new();

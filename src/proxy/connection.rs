@@ -17,7 +17,7 @@ const CUT_PATIENCE: Duration = Duration::from_millis(150);
 /// even while the client reads nothing.
 #[derive(Debug)]
 pub struct Connection {
-    client: IpAddr,
+    client: Rc<str>,
     stream: RefCell<Option<Active>>,
 }
 
@@ -52,13 +52,13 @@ impl Connection {
     /// A connection of the client at this address.
     #[must_use]
     pub fn new(client: IpAddr) -> Self {
-        Self { client, stream: RefCell::new(None) }
+        Self { client: client.to_string().into(), stream: RefCell::new(None) }
     }
 
-    /// The client's address.
+    /// The client's address, as the log writes it.
     #[must_use]
-    pub fn client(&self) -> IpAddr {
-        self.client
+    pub fn client(&self) -> Rc<str> {
+        Rc::clone(&self.client)
     }
 
     /// Puts the connection under watch for a stream that has to end when it is `told`, and at the

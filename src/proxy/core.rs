@@ -9,12 +9,13 @@ use super::body::BodyLimits;
 use super::identify::Accounts;
 use super::owners::Owners;
 use crate::answer::RequestId;
+use crate::audit::Operation;
 use crate::cache::{BoundOrigins, Front, OpenStreams, Rates, Records};
 use crate::clock::Clock;
 use crate::config::Preflight;
-use crate::policy::{RouteTable, WithoutOrigin};
+use crate::policy::{self, RouteTable, WithoutOrigin};
 use crate::store::Store;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, OperationCounters};
 use crate::token::KeyRing;
 use crate::upstream::Client;
 
@@ -72,6 +73,8 @@ pub struct Core {
     /// This core's connections to the upstream.
     pub upstream: Rc<Client>,
     pub(super) front: RefCell<Front>,
+    /// The counters of every operation, in the order of the route table.
+    operations: Vec<Rc<OperationCounters>>,
     request_ids: Cell<u128>,
 }
 
@@ -81,7 +84,17 @@ impl Core {
     #[must_use]
     pub fn new(gate: Arc<Gate>, upstream: Rc<Client>, seed: u64) -> Self {
         let request_ids = Cell::new(u128::from(seed) << 64 | u128::from(seed.rotate_left(32)));
-        Self { gate, upstream, front: RefCell::new(Front::default()), request_ids }
+        let operations = gate.routes.operations().iter();
+        let operations =
+            operations.map(|operation| Rc::new(gate.metrics.operation(&operation.name)));
+        let operations = operations.collect();
+        Self { gate, upstream, front: RefCell::new(Front::default()), operations, request_ids }
+    }
+
+    /// An operation's name in logs and metrics.
+    pub(super) fn name(&self, operation: Option<&policy::Operation>) -> Operation {
+        let counters = operation.and_then(|operation| self.operations.get(operation.number));
+        counters.map_or(Operation::Unknown, |counters| Operation::Routed(Rc::clone(counters)))
     }
 
     /// A fresh request id.

@@ -120,7 +120,8 @@ impl<'a> Line<'a> {
                     return self.answer_own(account, body, own).await;
                 }
                 let permit = policy::permit_server_key(&gate.routes, &received.asked);
-                self.note(|event| event.operation = name(permit.operation()));
+                let operation = self.core.name(permit.operation());
+                self.note(|event| event.operation = operation);
                 let unread = announces_body(&head.headers).then_some(body);
                 self.pass_on(permit, account, unread, None).await
             }
@@ -346,7 +347,7 @@ impl<'a> Line<'a> {
                 (found.map(|(operation, _)| operation), agent)
             }
         };
-        let operation = name(operation);
+        let operation = self.core.name(operation);
         self.note(|event| {
             event.operation = operation;
             event.agent = agent;
@@ -365,10 +366,6 @@ fn body_not_admitted() -> Refusal {
 }
 
 type Place = (StreamLease, tokio::sync::oneshot::Receiver<Cut>, (std::time::Duration, Cut));
-
-fn name(operation: Option<&policy::Operation>) -> Operation {
-    operation.map_or(Operation::Unknown, |operation| Operation::Routed(operation.name.clone()))
-}
 
 fn is_event_stream(headers: &http::HeaderMap) -> bool {
     let media_type = headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();

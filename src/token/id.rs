@@ -3,6 +3,8 @@ use std::fmt;
 use aws_lc_rs::rand;
 use jiff::Timestamp;
 
+use crate::policy::hex;
+
 /// What names a token without being able to use it: 48 bits of creation time in milliseconds since
 /// the epoch, then 80 random bits.
 ///
@@ -52,7 +54,8 @@ impl TokenId {
 
 impl fmt::Display for TokenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+        let digits = hex(u128::from_be_bytes(self.0));
+        f.write_str(std::str::from_utf8(&digits).unwrap_or_default())
     }
 }
 

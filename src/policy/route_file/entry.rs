@@ -38,6 +38,7 @@ pub(super) fn operation(
         template.admit_agents_as_conversations();
     }
     Some(Operation {
+        number: 0,
         name,
         methods,
         verdict: verdict?,
@@ -79,6 +80,7 @@ pub(super) fn closed(
         let template = template(&Located { value: path.to_owned(), line }, problems);
         let (Some(name), Some(method), Some(template)) = (name, method, template) else { continue };
         operations.push(Operation {
+            number: 0,
             name,
             methods: vec![method],
             verdict: Verdict::Refused { reason: reason.as_str().into() },
