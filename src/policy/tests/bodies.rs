@@ -1,13 +1,20 @@
-use super::super::body::{BodyRefusal, BodyRule};
+use std::collections::BTreeMap;
+
+use super::super::body::{BodyRefusal, BodyRule, VALUES_MAX};
 use super::super::shape::Shape;
+use super::{A, B, agent};
 
 const DEPTH_MAX: usize = 8;
 
 /// A rule that admits anything in `any`, and one field of each simple shape.
 fn rule() -> BodyRule {
     let fields = [("any", "any"), ("s", "string"), ("b", "boolean"), ("n", "integer")];
-    let read = |(name, shape): (&str, &str)| (name.into(), Shape::named(shape).unwrap());
-    BodyRule::new(fields.into_iter().map(read).collect())
+    let fields = fields.map(|(name, shape)| (name.into(), Shape::named(shape).unwrap()));
+    BodyRule::new(BTreeMap::from(fields))
+}
+
+fn judge(body: &[u8]) -> Result<(), BodyRefusal> {
+    rule().judge(body, DEPTH_MAX, None).map(|_| ())
 }
 
 /// What a refusal is about.
@@ -22,8 +29,8 @@ enum Refused {
 #[track_caller]
 fn check(body: &[u8], expected: Result<(), Refused>) {
     let shown = String::from_utf8_lossy(body);
-    match (rule().judge(body, DEPTH_MAX, None), expected) {
-        (Ok(None), Ok(())) => {}
+    match (judge(body), expected) {
+        (Ok(()), Ok(())) => {}
         (Err(BodyRefusal::NotStrictJson(problem)), Err(Refused::Json(words))) => {
             assert!(problem.contains(words), "{shown}: {problem}");
         }
@@ -87,7 +94,7 @@ fn fields_that_are_not_admitted_are_refused_by_name() {
 #[test]
 fn refusal_repeats_only_the_beginning_of_a_long_name() {
     let body = format!(r#"{{"{}":1}}"#, "x".repeat(100_000));
-    match rule().judge(body.as_bytes(), DEPTH_MAX, None) {
+    match judge(body.as_bytes()) {
         Err(BodyRefusal::NotAdmitted { name, .. }) => assert!(name.len() <= 64, "{}", name.len()),
         judged => panic!("{judged:?}"),
     }
@@ -212,6 +219,38 @@ fn body_must_be_an_object() {
 
 #[test]
 fn unknown_shape_is_no_rule() {
-    let problem = Shape::named("words").unwrap_err();
-    assert!(problem.contains("`words`") && problem.contains("user_messages"), "{problem}");
+    let problem = Shape::named("number").unwrap_err();
+    assert!(problem.contains("`number`") && problem.contains("user_messages"), "{problem}");
+}
+
+/// Attack D-09.
+#[test]
+fn number_of_values_is_bounded() {
+    let body = |values: usize| format!("{{\"any\":[{}0]}}", "0,".repeat(values - 1));
+    check(body(VALUES_MAX / 2).as_bytes(), Ok(()));
+    check(body(VALUES_MAX + 1).as_bytes(), Err(Refused::Json("")));
+    check(body(10 * VALUES_MAX).as_bytes(), Err(Refused::Json("")));
+}
+
+/// Which agent a body that may name one comes to, for a request that is judged for `judged_for`.
+#[track_caller]
+fn check_agent(body: &str, judged_for: Option<&str>, expected: Result<Option<&str>, ()>) {
+    let rule = BodyRule::new(BTreeMap::from([("agent_id".into(), Shape::Agent)]));
+    let named = rule.judge(body.as_bytes(), DEPTH_MAX, judged_for.map(agent)).map_err(|_| ());
+    assert_eq!(named, expected.map(|id| id.map(agent)), "{body} for {judged_for:?}");
+}
+
+#[test]
+fn every_place_that_names_an_agent_names_the_same() {
+    let naming = |id: &str| format!("{{\"agent_id\":\"{id}\"}}");
+    check_agent(&naming(A), None, Ok(Some(A)));
+    check_agent(&naming(A), Some(A), Ok(Some(A)));
+    check_agent(&naming(B), Some(A), Err(()));
+    check_agent("{}", Some(A), Ok(Some(A)));
+    check_agent("{}", None, Ok(None));
+    check_agent(r#"{"agent_id":"agent-1"}"#, Some(A), Err(()));
+    check_agent(&naming(&A.to_uppercase()), None, Err(()));
+    check_agent(&format!(r#"{{"agent_id":"{A}","agent_id":"{B}"}}"#), None, Err(()));
+    check_agent(&format!(r#"{{"agent_id":"{A}","\u0061gent_id":"{A}"}}"#), None, Err(()));
+    check_agent(&format!(r#"{{"agent_id":["{A}"]}}"#), None, Err(()));
 }

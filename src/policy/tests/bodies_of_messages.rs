@@ -1,15 +1,15 @@
 use http::Method;
 
-use super::super::{Denial, Permission, Place, RouteTable};
-use super::{A, asked, grant, permit};
+use super::super::{Denial, Permission, Place};
+use super::{A, asked, built_in, grant, permit};
 
 /// What a body for an operation on A comes to; on refusal, the name of the field.
 #[track_caller]
 fn check(method: &Method, below: &str, body: &str, expected: Result<(), &str>) {
-    let routes = RouteTable::built_in().unwrap();
+    let routes = built_in();
     let grant = grant(&[(A, &Permission::ALL)]);
     let target = format!("/v1/agents/{A}{below}");
-    match permit(&routes, &grant, &asked(method, &target), body.as_bytes()) {
+    match permit(routes, &grant, &asked(method, &target), body.as_bytes()) {
         Ok(_) => assert_eq!(expected, Ok(()), "{body}"),
         Err(Denial::ParameterNotAllowed { place: Place::Body, name, .. }) => {
             assert_eq!(Err(name.as_str()), expected, "{body}");

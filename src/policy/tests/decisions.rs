@@ -2,11 +2,12 @@ use http::Method;
 use jiff::Timestamp;
 
 use super::super::{
-    Asked, Authority, CanonicalPath, Judged, OriginHeader, Permission, PermittedBody, Query,
-    RouteTable, Rules, WebOrigin, Whence, WithoutOrigin, decide, permit_server_key,
+    Asked, Authority, CanonicalPath, Judged, OriginHeader, Permission, PermittedBody, Query, Rules,
+    WebOrigin, Whence, WithoutOrigin, decide, permit_server_key,
 };
 use super::{
-    A, B, EXPIRES_AT_SECONDS, asked, before_expiry, from_bound_origin, grant, permit, rules,
+    A, B, EXPIRES_AT_SECONDS, agent, asked, before_expiry, built_in, from_bound_origin, grant,
+    permit, permit_owned, rules,
 };
 
 /// What can be wrong with a request, in the order of the decision table.
@@ -20,7 +21,7 @@ const FAULTS: [&str; 5] = [
 
 /// The code with which a request that has these faults is refused; `None` if it is permitted.
 fn refusal_of(has: impl Fn(&str) -> bool) -> Option<&'static str> {
-    let routes = RouteTable::built_in().unwrap();
+    let routes = built_in();
     let agent = if has("permission_denied") { B } else { A };
     let route = if has("route_not_allowed") { "nothing-here" } else { "messages" };
     let query = if has("parameter_not_allowed") { "?agent_id=x" } else { "" };
@@ -32,7 +33,7 @@ fn refusal_of(has: impl Fn(&str) -> bool) -> Option<&'static str> {
     let seconds = EXPIRES_AT_SECONDS - i64::from(!has("token_expired"));
     let now = Timestamp::from_second(seconds).unwrap();
     let grant = grant(&[(A, &[Permission::ReadMessages])]);
-    decide(rules(&routes), &grant, &asked, now).err().map(|denial| denial.code())
+    decide(rules(routes), &grant, &asked, now).err().map(|denial| denial.code())
 }
 
 /// Every set of faults is refused for the earliest of them.
@@ -53,14 +54,14 @@ fn of_two_failing_steps_the_earlier_wins() {
 /// Attack X-01: `now >= expires_at` refuses, to the millisecond.
 #[test]
 fn token_expires_at_the_millisecond_of_its_record() {
-    let routes = RouteTable::built_in().unwrap();
+    let routes = built_in();
     let mut grant = grant(&[(A, &[Permission::ReadMessages])]);
     let expires_at = EXPIRES_AT_SECONDS * 1000 + 250;
     grant.expires_at = Timestamp::from_millisecond(expires_at).unwrap();
     let target = format!("/v1/agents/{A}/messages");
     for (offset, permitted) in [(-1, true), (0, false), (1, false), (60_000, false)] {
         let now = Timestamp::from_millisecond(expires_at + offset).unwrap();
-        let judged = decide(rules(&routes), &grant, &asked(&Method::GET, &target), now);
+        let judged = decide(rules(routes), &grant, &asked(&Method::GET, &target), now);
         assert_eq!(judged.is_ok(), permitted, "{offset} ms");
     }
 }
@@ -68,11 +69,11 @@ fn token_expires_at_the_millisecond_of_its_record() {
 /// Whether a token bound to `https://app.test` may be used from there.
 #[track_caller]
 fn check_whence(without_origin: WithoutOrigin, whence: Whence<'_>, permitted: bool) {
-    let routes = RouteTable::built_in().unwrap();
+    let routes = built_in();
     let grant = grant(&[(A, &[Permission::ReadMessages])]);
     let target = format!("/v1/agents/{A}/messages");
     let asked = Asked { whence, ..asked(&Method::GET, &target) };
-    let rules = Rules { without_origin, ..rules(&routes) };
+    let rules = Rules { without_origin, ..rules(routes) };
     let judged = decide(rules, &grant, &asked, before_expiry());
     let code = judged.err().map(|denial| denial.code());
     let expected = if permitted { None } else { Some("hostname_mismatch") };
@@ -118,11 +119,11 @@ fn without_origin_the_host_header_decides_and_then_the_rule() {
 
 #[test]
 fn hostname_refusal_says_what_was_compared_and_what_to_do() {
-    let routes = RouteTable::built_in().unwrap();
+    let routes = built_in();
     let grant = grant(&[]);
     let mut asked = asked(&Method::GET, "/");
     asked.whence.origin = OriginHeader::Web(WebOrigin::parse(b"http://Evil.test:81").unwrap());
-    let denial = decide(rules(&routes), &grant, &asked, before_expiry()).unwrap_err().to_string();
+    let denial = decide(rules(routes), &grant, &asked, before_expiry()).unwrap_err().to_string();
     for words in ["`https://app.test`", "`http://Evil.test:81`", "default_headers"] {
         assert!(denial.contains(words), "{denial}");
     }
@@ -132,7 +133,7 @@ fn hostname_refusal_says_what_was_compared_and_what_to_do() {
 #[test]
 fn each_core_operation_needs_its_own_permission() {
     use Permission::{ReadAgent, ReadMessages, WriteAgent, WriteMessages};
-    let routes = RouteTable::built_in().unwrap();
+    let routes = built_in();
     for (method, below, needed) in [
         (Method::GET, "", ReadAgent),
         (Method::PATCH, "", WriteAgent),
@@ -146,7 +147,7 @@ fn each_core_operation_needs_its_own_permission() {
         let target = format!("/v1/agents/{A}{below}");
         for permission in Permission::ALL {
             let grant = grant(&[(A, &[permission])]);
-            let judged = permit(&routes, &grant, &asked(&method, &target), b"{}");
+            let judged = permit(routes, &grant, &asked(&method, &target), b"{}");
             let code = judged.err().map(|denial| denial.code());
             let expected = if permission == needed { None } else { Some("permission_denied") };
             assert_eq!(code, expected, "{method} {target} with {permission}");
@@ -157,7 +158,7 @@ fn each_core_operation_needs_its_own_permission() {
 /// Attacks M-03 and M-04.
 #[test]
 fn what_is_not_open_is_refused_with_every_permission() {
-    let routes = RouteTable::built_in().unwrap();
+    let routes = built_in();
     let grant = grant(&[(A, &Permission::ALL), (B, &Permission::ALL)]);
     for (method, target) in [
         (Method::GET, "/"),
@@ -179,7 +180,7 @@ fn what_is_not_open_is_refused_with_every_permission() {
         (Method::GET, "/v1/agents/count"),
         (Method::GET, "/v1/agents/*"),
     ] {
-        let judged = permit(&routes, &grant, &asked(&method, target), b"{}");
+        let judged = permit(routes, &grant, &asked(&method, target), b"{}");
         let denial = judged.expect_err(target);
         let closed = ["route_not_allowed", "permission_denied"].contains(&denial.code());
         assert!(closed, "{method} {target}: {denial:?}");
@@ -188,11 +189,11 @@ fn what_is_not_open_is_refused_with_every_permission() {
 
 #[test]
 fn permit_says_what_to_send() {
-    let routes = RouteTable::built_in().unwrap();
+    let routes = built_in();
     let grant = grant(&[(A, &[Permission::WriteMessages])]);
     let target = format!("/v1/agents/{A}/messages/");
     let body = br#"{"input":"hi"}"#;
-    let permit = permit(&routes, &grant, &asked(&Method::POST, &target), body).unwrap();
+    let permit = permit(routes, &grant, &asked(&Method::POST, &target), body).unwrap();
     assert_eq!(permit.method(), Method::POST);
     assert_eq!(permit.target(), format!("/v1/agents/{A}/messages"));
     assert_eq!(*permit.body(), PermittedBody::Inspected(body.as_slice().into()));
@@ -202,23 +203,40 @@ fn permit_says_what_to_send() {
 /// Attack S-10: an operation without a body sends none.
 #[test]
 fn operation_without_a_body_sends_none() {
-    let routes = RouteTable::built_in().unwrap();
+    let routes = built_in();
     let grant = grant(&[(A, &[Permission::ReadMessages])]);
     let target = format!("/v1/agents/{A}/messages");
-    let judged = decide(rules(&routes), &grant, &asked(&Method::GET, &target), before_expiry());
+    let judged = decide(rules(routes), &grant, &asked(&Method::GET, &target), before_expiry());
     match judged.unwrap() {
         Judged::Permit(permit) => assert_eq!(*permit.body(), PermittedBody::Nothing),
-        Judged::BodyFirst(_) | Judged::OwnerFirst(_) => panic!("something is waited for"),
+        pending => panic!("waits for more: {pending:?}"),
     }
+}
+
+/// Attack M-03: what belongs to an agent opens to the tokens of that agent alone; what is not there
+/// and what is another's look the same.
+#[test]
+fn what_an_agent_owns_opens_to_its_tokens_alone() {
+    let routes = built_in();
+    let grant = grant(&[(A, &Permission::ALL)]);
+    let target = "/v1/conversations/conv-33333333-3333-4333-8333-333333333333";
+    let judge = |owner: Option<&str>| {
+        let asked = asked(&Method::GET, target);
+        let judged = permit_owned(routes, &grant, &asked, (owner.map(agent), b""));
+        judged.map(|permit| permit.agent()).map_err(|denial| denial.to_string())
+    };
+    assert_eq!(judge(Some(A)), Ok(Some(agent(A))));
+    assert!(judge(Some(B)).is_err());
+    assert_eq!(judge(Some(B)), judge(None));
 }
 
 #[test]
 fn server_key_is_sent_on_as_it_asked() {
-    let routes = RouteTable::built_in().unwrap();
+    let routes = built_in();
     for (target, sent) in [
         ("/v1/tools/?x=1&x=2", "/v1/tools/?x=1&x=2"),
         ("/v1/tools", "/v1/tools/"),
-        ("/v1/nowhere", "/v1/nowhere"),
+        ("/elsewhere", "/elsewhere"),
         ("/", "/"),
         ("/v1/files/a%20b?q=%41", "/v1/files/a%20b?q=%41"),
         (
@@ -233,7 +251,7 @@ fn server_key_is_sent_on_as_it_asked() {
             query: Query::parse(query).unwrap(),
             whence: from_bound_origin(),
         };
-        let permit = permit_server_key(&routes, &asked);
+        let permit = permit_server_key(routes, &asked);
         assert_eq!(permit.target(), sent);
         assert_eq!(*permit.body(), PermittedBody::Unread);
     }

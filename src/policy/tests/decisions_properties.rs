@@ -3,15 +3,9 @@ use proptest::prelude::*;
 
 use super::super::{
     AgentId, BoundHost, CanonicalPath, Grant, Permission, Permissions, PolicyEntry, Query,
-    RouteTable,
 };
-use super::{A, B, asked, from_bound_origin, grant, permit};
+use super::{A, B, asked, built_in, from_bound_origin, grant, permit};
 use crate::policy::Asked;
-
-fn built_in() -> &'static RouteTable {
-    static ROUTES: std::sync::OnceLock<RouteTable> = std::sync::OnceLock::new();
-    ROUTES.get_or_init(|| RouteTable::built_in().unwrap())
-}
 
 fn agents() -> impl Strategy<Value = AgentId> {
     prop_oneof![Just(A), Just(B)].prop_map(|id| AgentId::parse(id).unwrap())

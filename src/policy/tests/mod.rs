@@ -28,6 +28,12 @@ const BOUND: &str = "https://app.test";
 
 const EXPIRES_AT_SECONDS: i64 = 1_800_000_000;
 
+/// The compiled-in table, read once.
+fn built_in() -> &'static RouteTable {
+    static ROUTES: std::sync::OnceLock<RouteTable> = std::sync::OnceLock::new();
+    ROUTES.get_or_init(|| RouteTable::built_in().unwrap())
+}
+
 fn agent(id: &str) -> AgentId {
     AgentId::parse(id).unwrap()
 }
@@ -75,16 +81,31 @@ fn asked<'r>(method: &'r Method, target: &'r str) -> Asked<'r> {
     }
 }
 
-/// The permit for a request with a body.
+/// The permit for a request with a body; whatever has to be looked up belongs to nobody.
 fn permit<'t>(
     routes: &'t RouteTable,
     grant: &Grant,
     asked: &Asked<'_>,
     body: &[u8],
 ) -> Result<Permit<'t>, Denial> {
-    match decide(rules(routes), grant, asked, before_expiry())? {
-        Judged::Permit(permit) => Ok(permit),
-        Judged::OwnerFirst(_) => panic!("an owner is asked for"),
-        Judged::BodyFirst(pending) => pending.judge_body(Bytes::copy_from_slice(body)),
+    permit_owned(routes, grant, asked, (None, body))
+}
+
+/// The permit for a request with a body, on something that belongs to `owner`.
+fn permit_owned<'t>(
+    routes: &'t RouteTable,
+    grant: &Grant,
+    asked: &Asked<'_>,
+    (owner, body): (Option<AgentId>, &[u8]),
+) -> Result<Permit<'t>, Denial> {
+    let mut judged = decide(rules(routes), grant, asked, before_expiry())?;
+    loop {
+        judged = match judged {
+            Judged::Permit(permit) => return Ok(permit),
+            Judged::OwnerFirst(pending) => pending.judge_owner(owner)?,
+            Judged::BodyFirst(pending) => {
+                return pending.judge_body(Bytes::copy_from_slice(body));
+            }
+        };
     }
 }

@@ -2,8 +2,8 @@ use http::Method;
 use proptest::prelude::*;
 
 use super::super::path::decode;
-use super::super::{CanonicalPath, Denial, PathRefusal, Permission, RouteTable};
-use super::{A, B, asked, grant, permit};
+use super::super::{CanonicalPath, Denial, PathRefusal, Permission};
+use super::{A, B, asked, built_in, grant, permit};
 
 /// What a path as received comes to; `{A}` and `{B}` stand for the agents.
 #[track_caller]
@@ -16,9 +16,9 @@ fn check(raw: &str, expected: Result<(), PathRefusal>) {
 #[track_caller]
 fn check_closed(target: &str) {
     let target = target.replace("{A}", A).replace("{B}", B);
-    let routes = RouteTable::built_in().unwrap();
+    let routes = built_in();
     let grant = grant(&[(A, &Permission::ALL)]);
-    let denial = permit(&routes, &grant, &asked(&Method::GET, &target), b"").unwrap_err();
+    let denial = permit(routes, &grant, &asked(&Method::GET, &target), b"").unwrap_err();
     let closed = matches!(denial, Denial::RouteNotAllowed { .. } | Denial::PermissionDenied { .. });
     assert!(closed, "{target}: {denial:?}");
 }
@@ -159,10 +159,10 @@ fn control_characters_are_refused_escaped_or_raw() {
 /// Attack P-15: one slash more is the same route, and is sent in the route's own form.
 #[test]
 fn trailing_slash_is_sent_in_the_routes_own_form() {
-    let routes = RouteTable::built_in().unwrap();
+    let routes = built_in();
     let grant = grant(&[(A, &Permission::ALL)]);
     for target in [format!("/v1/agents/{A}/messages"), format!("/v1/agents/{A}/messages/")] {
-        let permit = permit(&routes, &grant, &asked(&Method::GET, &target), b"").unwrap();
+        let permit = permit(routes, &grant, &asked(&Method::GET, &target), b"").unwrap();
         assert_eq!(permit.target(), format!("/v1/agents/{A}/messages"));
     }
 }
@@ -207,11 +207,11 @@ fn longer_runs_of_dots_are_ordinary_names() {
 /// Attack P-21.
 #[test]
 fn query_never_changes_which_path_is_judged() {
-    let routes = RouteTable::built_in().unwrap();
+    let routes = built_in();
     let grant = grant(&[(A, &Permission::ALL)]);
     for query in ["x=/../B", "agent_id=B", "%2E%2E", "path=/v1/agents/"] {
         let target = format!("/v1/agents/{A}/messages?{query}");
-        let denial = permit(&routes, &grant, &asked(&Method::GET, &target), b"").unwrap_err();
+        let denial = permit(routes, &grant, &asked(&Method::GET, &target), b"").unwrap_err();
         assert_eq!(denial.code(), "parameter_not_allowed", "{query}");
     }
 }

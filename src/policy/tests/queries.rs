@@ -1,8 +1,8 @@
 use http::Method;
 use proptest::prelude::*;
 
-use super::super::{Denial, Permission, Query, QueryRefusal, RouteTable};
-use super::{A, asked, grant, permit};
+use super::super::{Denial, Permission, Query, QueryRefusal};
+use super::{A, asked, built_in, grant, permit};
 
 #[track_caller]
 fn check(raw: &str, expected: Result<(), QueryRefusal>) {
@@ -12,11 +12,11 @@ fn check(raw: &str, expected: Result<(), QueryRefusal>) {
 /// What listing A's messages with this query comes to: the query sent on, or the name refused.
 #[track_caller]
 fn check_list(query: &str, expected: Result<&str, &str>) {
-    let routes = RouteTable::built_in().unwrap();
+    let routes = built_in();
     let grant = grant(&[(A, &[Permission::ReadMessages])]);
     let path = format!("/v1/agents/{A}/messages");
     let target = format!("{path}?{query}");
-    let judged = permit(&routes, &grant, &asked(&Method::GET, &target), b"");
+    let judged = permit(routes, &grant, &asked(&Method::GET, &target), b"");
     let judged = judged.map(|permit| permit.target().to_owned());
     let expected = expected.map(|query| match query {
         "" => path,
@@ -108,7 +108,7 @@ fn key_that_the_upstream_reads_once_may_stand_once() {
 /// Secrets of an agent are asked for with `include`.
 #[test]
 fn words_outside_the_list_are_refused() {
-    let routes = RouteTable::built_in().unwrap();
+    let routes = built_in();
     let grant = grant(&[(A, &[Permission::ReadAgent])]);
     for (query, admitted) in [
         ("include=agent.blocks", true),
@@ -121,7 +121,7 @@ fn words_outside_the_list_are_refused() {
         ("include_relationships=tool_exec_environment_variables", false),
     ] {
         let target = format!("/v1/agents/{A}?{query}");
-        let judged = permit(&routes, &grant, &asked(&Method::GET, &target), b"");
+        let judged = permit(routes, &grant, &asked(&Method::GET, &target), b"");
         assert_eq!(judged.is_ok(), admitted, "{query}");
     }
 }
@@ -132,10 +132,10 @@ proptest! {
         let mut raw = form_urlencoded(&[("after", &after), ("before", &before)]);
         raw.insert_str(0, "limit=1&");
         let Ok(query) = Query::parse(Some(&raw)) else { return Ok(()) };
-        let routes = RouteTable::built_in().unwrap();
+        let routes = built_in();
         let grant = grant(&[(A, &[Permission::ReadMessages])]);
         let target = format!("/v1/agents/{A}/messages?{raw}");
-        let permit = permit(&routes, &grant, &asked(&Method::GET, &target), b"").unwrap();
+        let permit = permit(routes, &grant, &asked(&Method::GET, &target), b"").unwrap();
         let sent = permit.target().split_once('?').unwrap().1;
         let received: Vec<_> = query.pairs().collect();
         prop_assert_eq!(Query::parse(Some(sent)).unwrap().pairs().collect::<Vec<_>>(), received);

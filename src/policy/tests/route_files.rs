@@ -47,62 +47,63 @@ fn good_table_has_no_problems() {
 fn text_that_is_no_table_is_one_problem_with_its_line() {
     check("\n\noperations = [", &[(3, "")]);
     check("[[operations]]\nname = \"a\"\nname = \"b\"\n", &[(3, "duplicate key")]);
-    check("routes = []\n", &[(1, "unknown key")]);
-    check("operations = []\nmore = 1\n", &[(2, "unknown key")]);
+    check("routes = []\n", &[(1, "unknown key `routes`")]);
+    check("operations = []\nmore = 1\n", &[(2, "unknown key `more`")]);
 }
 
 #[test]
 fn each_faulty_operation_is_told_with_its_line() {
-    for (key, line, words) in [
-        ("name", "name = \"\"", "a name is 1 to 80"),
-        ("name", "name = \"Agents Retrieve\"", "a name is 1 to 80"),
-        ("methods", "methods = []", "not empty"),
-        ("methods", "methods = [\"get\"]", "`get`"),
-        ("methods", "methods = [\"GET\", \"TRACE\"]", "`TRACE`"),
-        ("path", "path = \"v1/agents/{agent_id}\"", "must start with `/`"),
-        ("path", "path = \"/v1//{agent_id}\"", "path"),
-        ("path", "path = \"/v1/*/{agent_id}\"", "path"),
-        ("path", "path = \"/v1/%61/{agent_id}\"", "path"),
-        ("path", "path = \"/v1/{}/{agent_id}\"", "parameter"),
-        ("path", "path = \"/v1/{*rest}/{agent_id}\"", "parameter"),
-        ("path", "path = \"/v1/agents/\"", "agent"),
-        ("permission", "permission = \"admin\"", "`admin`"),
-        ("permission", "", "permission"),
-        ("permission", "permission = \"read_agent\"\nrefuse = \"no\"", "refuse"),
-        ("permission", "permission = \"read_agent\"\nextra = 1", "unknown key"),
-        ("permission", "permission = \"read_agent\"\nquery = { x = \"twice\" }", "must be `one`"),
-        ("permission", "permission = \"read_agent\"\nbody = { x = \"number\" }", "`number`"),
+    for (key, line, at, words) in [
+        ("name", "name = \"\"", 2, "a name is 1 to 80"),
+        ("name", "name = \"Agents Retrieve\"", 2, "a name is 1 to 80"),
+        ("methods", "methods = []", 3, "and not empty"),
+        ("methods", "methods = [\"get\"]", 3, "`get`"),
+        ("methods", "methods = [\"GET\", \"TRACE\"]", 3, "`TRACE`"),
+        ("path", "path = \"v1/agents/{agent_id}\"", 4, "must start with `/`"),
+        ("path", "path = \"/v1//{agent_id}\"", 4, "no canonical path has the segment"),
+        ("path", "path = \"/v1/*/{agent_id}\"", 4, "no canonical path has the segment"),
+        ("path", "path = \"/v1/%61/{agent_id}\"", 4, "no canonical path has the segment"),
+        ("path", "path = \"/v1/{}/{agent_id}\"", 4, "parameter name"),
+        ("path", "path = \"/v1/{*rest}/{agent_id}\"", 4, "parameter name"),
+        ("path", "path = \"/v1/agents/\"", 1, "no `{agent_id}`"),
+        ("permission", "permission = \"admin\"", 5, "`admin`"),
+        ("permission", "", 1, "`permission` or `refuse`"),
+        (
+            "permission",
+            "permission = \"read_agent\"\nrefuse = \"no\"",
+            1,
+            "`permission` or `refuse`",
+        ),
+        ("permission", "permission = \"read_agent\"\nextra = 1", 6, "unknown key `extra`"),
+        (
+            "permission",
+            "permission = \"read_agent\"\nquery = { x = \"twice\", y = \"one\" }",
+            6,
+            "must be `one`, `many`",
+        ),
     ] {
-        let text = with(key, line);
-        let problems = RouteTable::parse(&text).unwrap_err();
-        let told = problems.iter().find(|told| told.problem.contains(words));
-        let told = told.unwrap_or_else(|| panic!("{problems:?} without {words:?}"));
-        assert!((1..=text.lines().count()).contains(&told.line), "{told:?}");
+        check(&with(key, line), &[(at, words)]);
     }
+    let body = "permission = \"write_agent\"\nbody = { x = \"number\" }";
+    check(&with("permission", body).replace("GET", "PATCH"), &[(6, "`number`")]);
 }
 
 #[test]
 fn all_problems_are_told_at_once_in_the_order_of_the_file() {
     let good = OPENING.replace("agents.retrieve", "agents.other").replace("/v1/", "/v2/");
-    let bad_method = with("methods", "methods = [\"FETCH\"]");
-    let bad_word = with("permission", "permission = \"all\"");
-    let twice = OPENING.to_owned();
-    let text = [bad_method, good, twice.clone(), bad_word, twice].concat();
-    let problems = RouteTable::parse(&text).unwrap_err();
-    let lines: Vec<usize> = problems.iter().map(|told| told.line).collect();
-    assert!(lines.is_sorted(), "{lines:?}");
-    for (line, words) in [(3, "`FETCH`"), (20, "`all`"), (21, "never reached: line 11")] {
-        let mut there = problems.iter().filter(|told| told.line == line);
-        assert!(there.any(|told| told.problem.contains(words)), "{words}: {problems:?}");
-    }
+    let bad_method = with("methods", "methods = [\"FETCH\"]").replace("retrieve", "a");
+    let bad_word = with("permission", "permission = \"all\"").replace("retrieve", "b");
+    let text = [&bad_method, &good, OPENING, &bad_word, OPENING].map(str::to_owned).concat();
+    let named = (21, "has the name `agents.retrieve` already");
+    check(&text, &[(3, "`FETCH`"), (20, "`all`"), named, (21, "never reached: line 11")]);
 }
 
 #[test]
 fn two_operations_cannot_share_name_or_path_and_method() {
     let renamed = OPENING.replace("agents.retrieve", "agents.retrieve2");
-    check(&[OPENING, &renamed].concat(), &[(6, "line 1 answers")]);
+    check(&[OPENING, &renamed].concat(), &[(6, "never reached: line 1")]);
     let slashed = renamed.replace("{agent_id}\"", "{agent_id}/\"");
-    check(&[OPENING, &slashed].concat(), &[(6, "line 1 answers")]);
+    check(&[OPENING, &slashed].concat(), &[(6, "never reached: line 1")]);
     let other_method = renamed.replace("GET", "PATCH");
     check(&[OPENING, &other_method].concat(), &[]);
 }
