@@ -31,9 +31,12 @@ impl AgentId {
 
     fn spelled(self) -> [u8; 42] {
         let mut spelled = *b"agent-00000000-0000-0000-0000-000000000000";
-        let places = spelled.iter_mut().skip(PREFIX.len()).filter(|place| **place != b'-');
-        for (place, digit) in places.zip(hex(self.0)) {
-            *place = digit;
+        let digits = hex(self.0);
+        for (to, from, length) in [(6, 0, 8), (15, 8, 4), (20, 12, 4), (25, 16, 4), (30, 20, 12)] {
+            let group = spelled.get_mut(to..to + length).zip(digits.get(from..from + length));
+            if let Some((place, group)) = group {
+                place.copy_from_slice(group);
+            }
         }
         spelled
     }

@@ -160,6 +160,7 @@ impl<'a> Line<'a> {
         };
         let mut judged = policy::decide(rules, &record.grant, &received.asked, self.now);
         let asks_for_owner = matches!(judged, Ok(Judged::OwnerFirst(_)));
+        let mut waited = asks_for_owner;
         if let Ok(Judged::OwnerFirst(pending)) = judged {
             // A look-up costs the upstream as much as a request.
             known.rate.take().map_err(Refusal::RateLimited)?;
@@ -178,6 +179,7 @@ impl<'a> Line<'a> {
                     return Err(Refusal::malformed("the body must not have a Content-Encoding"));
                 }
                 let body = collect(body, gate.rules.inspected_body).await.map_err(Refusal::Body)?;
+                waited = true;
                 pending.judge_body(body).map_err(Refusal::Denied)?
             }
             // The answer on the owner asks for no other owner.
@@ -186,7 +188,9 @@ impl<'a> Line<'a> {
                 return Err(Refusal::Denied(denial));
             }
         };
-        self.still_live(record)?;
+        if waited {
+            self.still_live(record)?;
+        }
         if !asks_for_owner {
             known.rate.take().map_err(Refusal::RateLimited)?;
         }

@@ -130,8 +130,11 @@ struct Escaped<'a> {
 
 impl fmt::Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let harmless = |byte: u8| matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\';
-        if text.len() <= self.left && text.bytes().all(harmless) {
+        // Without an early end, the compiler looks at many bytes at once.
+        let harmless = text.bytes().fold(true, |harmless, byte| {
+            harmless & (byte >= 0x20) & (byte < 0x7f) & (byte != b'"') & (byte != b'\\')
+        });
+        if harmless && text.len() <= self.left {
             self.left -= text.len();
             self.text.push_str(text);
             return Ok(());
