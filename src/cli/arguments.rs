@@ -122,10 +122,13 @@ pub(super) struct Demo {
         default_value = "LETTA_SERVER_PASSWORD"
     )]
     pub(super) credential_env: String,
+    /// The model of the demo's agents there. Default: the first that the API offers of its own.
+    #[arg(long, value_name = "HANDLE", requires = "upstream")]
+    pub(super) model: Option<String>,
     /// Where to answer; port 0 picks a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8284")]
     pub(super) listen: SocketAddr,
-    /// Where health, metrics and console answer; port 0 picks a free one.
+    /// Where health, metrics answer; port 0 picks a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8285")]
     pub(super) listen_admin: SocketAddr,
 }

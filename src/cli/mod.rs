@@ -85,7 +85,7 @@ fn run_demo(options: Demo, environment: &Environment) -> Outcome {
     let upstream = match options.upstream {
         Some(url) => {
             let credential = secret_in(environment, &options.credential_env)?;
-            Some(demo::DemoUpstream { url, credential })
+            Some(demo::DemoUpstream { url, credential, model: options.model })
         }
         None => None,
     };

@@ -16,7 +16,8 @@ pub(super) async fn find_or_create_agents(
     let authority = authority(&upstream.url)?;
     let client = ApiClient::to_authority(&authority, upstream.credential.clone());
     let [ann, ben] = NAMES;
-    Ok([find_or_create(&client, ann).await?, find_or_create(&client, ben).await?])
+    let model = upstream.model.as_deref();
+    Ok([find_or_create(&client, ann, model).await?, find_or_create(&client, ben, model).await?])
 }
 
 fn authority(url: &str) -> Result<String, DemoError> {
@@ -32,13 +33,20 @@ fn authority(url: &str) -> Result<String, DemoError> {
         .ok_or_else(|| DemoError::UpstreamUrl { url: url.to_owned() })
 }
 
-async fn find_or_create(client: &ApiClient, name: &str) -> Result<String, DemoError> {
+async fn find_or_create(
+    client: &ApiClient,
+    name: &str,
+    model: Option<&str>,
+) -> Result<String, DemoError> {
     let found =
         expect_json(client, &get(format!("/v1/agents/?name={name}")), StatusCode::OK).await?;
     if let Some(id) = found.get(0).and_then(|agent| agent.get("id")).and_then(Value::as_str) {
         return Ok(id.to_owned());
     }
-    let model = first_handle(client, "/v1/models/").await?;
+    let model = match model {
+        Some(handle) => handle.to_owned(),
+        None => first_handle(client, "/v1/models/").await?,
+    };
     let embedding = first_handle(client, "/v1/models/embedding").await?;
     let call = Call {
         method: Method::POST,
@@ -64,11 +72,15 @@ async fn find_or_create(client: &ApiClient, name: &str) -> Result<String, DemoEr
     }
 }
 
-/// The first model the server offers; the demo is not particular.
+/// The first model the server offers through a provider of its own. The `letta/` ones are a service
+/// elsewhere on the network, which a self-hosted server may not reach.
 async fn first_handle(client: &ApiClient, target: &str) -> Result<String, DemoError> {
     let call = get(target.to_owned());
     let models = expect_json(client, &call, StatusCode::OK).await?;
-    match models.get(0).and_then(|model| model.get("handle")).and_then(Value::as_str) {
+    let models = models.as_array().map(Vec::as_slice).unwrap_or_default();
+    let handles = || models.iter().filter_map(|model| model.get("handle")?.as_str());
+    let own = handles().find(|handle| !handle.starts_with("letta/"));
+    match own.or_else(|| handles().next()) {
         Some(handle) => Ok(handle.to_owned()),
         None => Err(nothing_in_it(&call, "no model in it")),
     }

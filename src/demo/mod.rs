@@ -48,6 +48,8 @@ pub struct DemoUpstream {
     pub url: String,
     /// Its password; it is sent as a bearer credential.
     pub credential: Secret,
+    /// The model of the demo's agents; one that the API offers, unless given.
+    pub model: Option<String>,
 }
 
 /// Why the demo ended before it was told to.
@@ -122,7 +124,10 @@ pub fn run(options: &DemoOptions) -> Result<(), DemoError> {
     } else {
         let credential = Secret::new(random_text()?);
         let api = AgentsApi::start(credential.clone()).map_err(DemoError::AgentsApi)?;
-        (DemoUpstream { url: format!("http://{}", api.address()), credential }, Some(api))
+        (
+            DemoUpstream { url: format!("http://{}", api.address()), credential, model: None },
+            Some(api),
+        )
     };
     let settings = gate::Settings {
         upstream: &upstream,

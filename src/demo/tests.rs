@@ -181,6 +181,7 @@ fn demo_configuration_holds_no_secret() {
     let upstream = DemoUpstream {
         url: "http://127.0.0.1:1".to_owned(),
         credential: Secret::new("the-credential".to_owned()),
+        model: None,
     };
     let server_key = Secret::new("sk-let-the-key".to_owned());
     let settings = gate::Settings {
