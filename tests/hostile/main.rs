@@ -17,9 +17,15 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod floods;
 mod framing;
 mod headers;
 mod host;
 mod path;
+mod process;
+mod resources;
+mod routes;
 mod stage;
+mod tokens;
 mod upgrade;
+mod upstream;
