@@ -106,7 +106,7 @@ pub(super) fn assemble(config: Config) -> Result<Assembled, StartError> {
 fn connections_max(limits: &Limits) -> usize {
     let possible = server::descriptors_max().map_or(usize::MAX, server::connections_within);
     if possible < limits.connections_max {
-        tracing::warn!(
+        tracing::info!(
             connections_max = limits.connections_max,
             possible,
             "there are descriptors for fewer connections than `limits.connections_max`: raise \

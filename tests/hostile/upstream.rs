@@ -44,6 +44,7 @@ fn connection_of_an_irregular_exchange_is_not_reused() {
         stage.recorder.answer_next(if closes { reply.close() } else { reply });
         let mut first = Connection::open(stage.gate.public());
         first.send(stage.canary());
+        println!("{what}");
         first.answer_head();
         stage.recorder.wait_for(what, |seen| seen.connections[0].closed);
         let next = get(&stage);
