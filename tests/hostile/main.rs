@@ -17,15 +17,20 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod catalogue;
+mod cors;
 mod floods;
 mod framing;
 mod headers;
 mod host;
+mod leakage;
 mod path;
 mod process;
 mod resources;
 mod routes;
 mod stage;
+mod timing;
+mod token_api;
 mod tokens;
 mod upgrade;
 mod upstream;
