@@ -166,11 +166,12 @@ impl Gate {
         // As JSON, or as text for people.
         let address = |line: &str, name: &str| match field(line, name) {
             Some(value) => value.as_str()?.parse().ok(),
-            None => line.split_once(&format!(" {name}="))?.1.split(' ').next()?.parse().ok(),
+            None => line.split_once(&format!(" {name}=\""))?.1.split('"').next()?.parse().ok(),
         };
         let listening = self.log.wait_for("listening", |line| {
             let message = field(line, "message");
-            let listens = message.map_or(line.contains(": listening "), |said| said == "listening");
+            let listens =
+                message.map_or(line.contains("message=\"listening\""), |said| said == "listening");
             listens.then_some(())?;
             Some((address(line, "listen.public")?, address(line, "listen.admin")?))
         });

@@ -164,7 +164,7 @@ fn nobody_writes_lines_of_his_own_into_the_log() {
         for line in stage.gate.log_lines() {
             let is_event = match format {
                 "json" => field(&line, "message").is_some(),
-                _ => line.contains("Z  INFO ckgate::") || line.contains("Z  WARN ckgate::"),
+                _ => line.contains("Z INFO  ckgate::") || line.contains("Z WARN  ckgate::"),
             };
             assert!(is_event, "no event: {line}");
             assert_harmless(&line);

@@ -24,6 +24,7 @@ mod framing;
 mod headers;
 mod host;
 mod leakage;
+mod outbound;
 mod path;
 mod process;
 mod resources;

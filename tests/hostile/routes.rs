@@ -1,5 +1,7 @@
 //! What no token opens, whatever it is called.
 
+use serde_json::json;
+
 use crate::harness::{A, B, Gate, ORIGIN, Recorder, SERVER_KEY, agent_path, mint, mint_for, says};
 use crate::stage::Stage;
 
@@ -48,7 +50,7 @@ fn operation_is_open_exactly_when_its_permission_is_held_for_its_agent() {
                 let call = gate.call(method, &agent_path(agent, rest)).token(&token);
                 let call = match method {
                     "POST" => call.json(&says("x")),
-                    "PATCH" => call.json(&serde_json::json!({"name": "n"})),
+                    "PATCH" => call.json(&json!({"name": "n"})),
                     _ => call,
                 };
                 let open = agent == A && held.contains(&needed);
@@ -99,11 +101,15 @@ fn reading_messages_opens_nothing_that_writes_or_runs() {
 fn other_families_of_routes_lead_to_no_agent() {
     let conversation = "/v1/conversations";
     check_closed(&[
-        ("POST", format!("{conversation}/{A}/messages")),
         ("POST", format!("{conversation}/{B}/messages")),
+        ("GET", format!("{conversation}/{B}/messages")),
+        ("POST", format!("{conversation}/{B}/stream")),
+        ("POST", format!("{conversation}/{B}/cancel")),
+        ("POST", format!("{conversation}/{}/messages", A.to_uppercase())),
         ("POST", format!("{conversation}/default/messages")),
-        ("GET", format!("{conversation}/{A}/messages")),
-        ("POST", format!("{conversation}/?agent_id={A}")),
+        ("GET", format!("{conversation}/default/messages")),
+        ("POST", format!("{conversation}/default/messages?agent_id={B}")),
+        ("DELETE", format!("{conversation}/{A}")),
         ("POST", "/v1/chat/completions".to_owned()),
         ("POST", format!("/v1/{A}/chat/completions")),
         ("POST", format!("/v1/voice-beta/{A}/chat/completions")),
@@ -119,6 +125,21 @@ fn other_families_of_routes_lead_to_no_agent() {
     ]);
 }
 
+/// M-03: a conversation named by its agent is judged as that agent's messages are.
+#[test]
+fn conversation_of_an_agent_needs_the_permission_of_its_messages() {
+    let stage = Stage::set();
+    let conversation = |rest: &str| format!("/v1/conversations/{A}{rest}");
+    for rest in ["/messages", "/stream", "/cancel", "/fork"] {
+        let call = stage.gate.call("POST", &conversation(rest)).token(&stage.reader);
+        let status = call.json(&says("x")).send().status;
+        assert_eq!(status, 403, "{rest} with a token that reads");
+    }
+    let read = stage.gate.call("GET", &conversation("/messages")).token(&stage.writer).send();
+    assert_eq!(read.status, 403, "reading with a token that writes");
+    stage.recorder.assert_untouched();
+}
+
 /// M-03 on routes that name a run or a step: a token may read its own agent's, never another's.
 #[test]
 fn runs_and_steps_of_others_are_not_reached() {
@@ -126,21 +147,22 @@ fn runs_and_steps_of_others_are_not_reached() {
     let gate = Gate::start(&recorder);
     let token = mint(&gate, A, &ALL);
     let id = "00000000-0000-4000-8000-000000000001";
-    for target in [
-        format!("/v1/runs/run-{id}/messages"),
-        format!("/v1/steps/step-{id}/messages"),
-        format!("/v1/runs/run-{id}"),
-        format!("/v1/jobs/job-{id}"),
-        "/v1/runs/".to_owned(),
-        "/v1/runs/active".to_owned(),
+    for (target, asked) in [
+        (format!("/v1/runs/run-{id}/messages"), format!("run-{id}")),
+        (format!("/v1/steps/step-{id}/messages"), format!("step-{id}")),
+        (format!("/v1/runs/run-{id}"), format!("run-{id}")),
+        (format!("/v1/jobs/job-{id}"), format!("job-{id}")),
+        (format!("/v1/conversations/conv-{id}/messages"), format!("conv-{id}")),
+        ("/v1/runs/".to_owned(), String::new()),
+        ("/v1/runs/active".to_owned(), String::new()),
     ] {
         // An answer that names another agent, as the owner of whatever was asked for.
-        let other =
-            serde_json::json!({"id": "x", "agent_id": B, "message": "another agent's words"});
+        let other = json!({"id": asked, "agent_id": B, "message": "another agent's words"});
         recorder.answer_next(crate::harness::Reply::json(200, &other));
         let answer = gate.call("GET", &target).token(&token).send();
         assert!(!answer.text().contains("another agent's words"), "{target}");
-        assert!(matches!(answer.status, 403 | 404), "{target}: {}", answer.status);
+        // Unavailable, where the owner cannot be told from such an answer.
+        assert!(matches!(answer.status, 403 | 404 | 503), "{target}: {}", answer.status);
     }
 }
 

@@ -1,6 +1,8 @@
 //! An upstream that answers too much, too soon, or for somebody else.
 
-use crate::harness::{A, Connection, Reply, SERVER_KEY, Signal, agent_path, says};
+use std::net::TcpListener;
+
+use crate::harness::{A, Connection, Gate, Reply, SERVER_KEY, Signal, agent_path, says};
 use crate::stage::Stage;
 
 /// One worker: what is wrong with a connection shows at the next request.
@@ -44,8 +46,8 @@ fn connection_of_an_irregular_exchange_is_not_reused() {
         stage.recorder.answer_next(if closes { reply.close() } else { reply });
         let mut first = Connection::open(stage.gate.public());
         first.send(stage.canary());
-        println!("{what}");
-        first.answer_head();
+        // Relayed if it is whole, broken off if it is not.
+        first.until_first_bytes();
         stage.recorder.wait_for(what, |seen| seen.connections[0].closed);
         let next = get(&stage);
         assert_eq!(
@@ -227,6 +229,25 @@ fn ambiguous_answers_are_not_relayed() {
         assert!(matches!(answer.status, 502 | 504), "{ambiguous:?}: {}", answer.status);
         assert_eq!(get(&stage).status, 200);
     }
+}
+
+/// R-01: an upstream that takes nothing of a body is given up, and its connection with it.
+#[test]
+fn upstream_that_takes_nothing_of_a_body_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let gate = Gate::start_before(&address, &[("upstream.idle_timeout", "1s".into())]);
+    let head = format!(
+        "POST /v1/folders/ HTTP/1.1\r\nHost: gw.test\r\nAuthorization: Bearer {SERVER_KEY}\r\n\
+         Content-Length: 60000000\r\n\r\n"
+    );
+    let mut connection = Connection::open(gate.public());
+    connection.send(head);
+    // Taken by the system and by nobody: it never reads.
+    let (_held, _) = listener.accept().unwrap();
+    connection.send(vec![b'x'; 60_000_000]);
+    let answer = connection.answer("POST");
+    assert_eq!((answer.status, answer.header("x-should-retry")), (504, Some("false")));
 }
 
 /// The length of an answer's head has a limit.
