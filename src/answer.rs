@@ -61,6 +61,9 @@ impl fmt::Display for RequestId {
     }
 }
 
+/// Longest message of an error, in characters.
+const MESSAGE_LENGTH_MAX: usize = 1024;
+
 #[derive(Serialize)]
 struct ErrorBody<'a> {
     message: &'a str,
@@ -76,14 +79,13 @@ pub fn error(
     message: &str,
     request_id: RequestId,
 ) -> Response<Bytes> {
-    let message = &*without_secrets(message);
+    let message = &*legible(message, MESSAGE_LENGTH_MAX);
     json(status, &ErrorBody { message, code, request_id: request_id.as_str() })
 }
 
 /// A text in which a caller's own words may stand, without the tokens and keys among them: people
 /// paste them into paths, queries and fields.
-#[must_use]
-pub fn without_secrets(text: &str) -> Cow<'_, str> {
+fn without_secrets(text: &str) -> Cow<'_, str> {
     const PREFIXES: [&str; 2] = ["ck-let-", "sk-let-"];
     // The usual text has neither, and is asked for what both have.
     if memchr::memmem::find(text.as_bytes(), b"k-let-").is_none() {
@@ -108,6 +110,30 @@ pub fn without_secrets(text: &str) -> Cow<'_, str> {
     Cow::Owned(kept)
 }
 
+/// A text in which a caller's own words may stand, fit to be read by people: without secrets, in at
+/// most so many characters, and with every character escaped that would not show itself: control and
+/// bidirectional characters, line separators.
+#[must_use]
+pub fn legible(text: &str, length_max: usize) -> Cow<'_, str> {
+    let text = without_secrets(text);
+    // The usual text is short and plain.
+    if text.len() <= length_max && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text;
+    }
+    let mut shown = String::with_capacity(text.len().min(length_max));
+    let mut chars = text.chars();
+    for c in chars.by_ref().take(length_max) {
+        match c {
+            '"' | '\'' | '\\' => shown.push(c),
+            c => shown.extend(c.escape_debug()),
+        }
+    }
+    if chars.next().is_some() {
+        shown.push('…');
+    }
+    Cow::Owned(shown)
+}
+
 /// A JSON answer, not to be stored by anyone.
 #[must_use]
 pub fn json(status: StatusCode, body: &impl Serialize) -> Response<Bytes> {
@@ -127,4 +153,25 @@ pub fn empty(status: StatusCode) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// L-01.
+    #[test]
+    fn what_would_not_show_itself_is_escaped() {
+        let hidden = "a\nb\r\u{1b}[31m\u{202e}c\u{2028}d\u{2029}\u{2066}\u{feff}\u{200b}\0\u{85}";
+        let shown = legible(hidden, 1000);
+        assert!(shown.chars().all(|c| matches!(c, ' '..='~')), "{shown}");
+        assert_eq!(legible("`é` \"x\" 'y' \\ 漢", 100), "`é` \"x\" 'y' \\ 漢");
+    }
+
+    #[test]
+    fn secrets_go_before_the_text_is_cut() {
+        assert_eq!(legible("x ck-let-abcdefgh y", 5), "x … y");
+        assert_eq!(legible(&"x".repeat(10), 4), "xxxx…");
+        assert_eq!(legible("xxxx", 4), "xxxx");
+    }
 }

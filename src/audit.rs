@@ -7,10 +7,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::answer::{RequestId, without_secrets};
+use crate::answer::{RequestId, legible};
 use crate::policy::{AgentId, Permissions};
 use crate::telemetry::{Metrics, OperationCounters, Outcome};
 use crate::token::{AccountName, TokenId};
+
+/// Longest path that is written, in characters.
+const PATH_LENGTH_MAX: usize = 256;
+/// Longest detail of a reason that is written, in characters.
+const DETAIL_LENGTH_MAX: usize = 512;
 
 /// What is known of a request, gathered on its way and written when it is dropped: at the end of
 /// its answer's body, or when the caller has gone.
@@ -133,15 +138,15 @@ impl Drop for RequestEvent {
             decision,
             request.id = self.request_id.as_str(),
             http.request.method = self.method.as_str(),
-            url.path = self.path.as_deref().map(without_secrets).as_deref(),
+            url.path = self.path.as_deref().map(|path| legible(path, PATH_LENGTH_MAX)).as_deref(),
             client.address = &*self.client,
             account = self.account.as_ref().map(AccountName::as_str),
             token.id = self.token.map(tracing::field::display),
             agent.id = self.agent.map(tracing::field::display),
             grant.access = self.access.map(tracing::field::display),
-            url.query.keys = self.query_keys.as_deref().map(without_secrets).as_deref(),
+            url.query.keys = self.query_keys.as_deref().map(|keys| legible(keys, PATH_LENGTH_MAX)).as_deref(),
             deny.reason = self.reason,
-            deny.detail = self.detail.as_deref().map(without_secrets).as_deref(),
+            deny.detail = self.detail.as_deref().map(|text| legible(text, DETAIL_LENGTH_MAX)).as_deref(),
             http.response.status_code = self.status,
             upstream.status_code = self.upstream_status,
             http.response.body.size = self.sent_bytes,

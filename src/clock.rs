@@ -58,3 +58,30 @@ impl Clock for ManualClock {
         Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// the system's clock has been set back by an hour.
+    #[test]
+    fn clock_that_is_set_back_stands_still_until_it_has_caught_up() {
+        let clock = SystemClock::default();
+        let ahead = Timestamp::now() + SignedDuration::from_hours(1);
+        clock.latest_milliseconds.store(ahead.as_millisecond(), Ordering::Relaxed);
+        assert_eq!(clock.now().as_millisecond(), ahead.as_millisecond());
+        assert_eq!(clock.now().as_millisecond(), ahead.as_millisecond());
+    }
+
+    /// and set forward, it goes on from there.
+    #[test]
+    fn clock_never_answers_earlier_than_before() {
+        let clock = SystemClock::default();
+        let mut last = clock.now();
+        for _ in 0..1000 {
+            let now = clock.now();
+            assert!(now.as_millisecond() >= last.as_millisecond());
+            last = now;
+        }
+    }
+}

@@ -6,10 +6,10 @@ use jiff::SignedDuration;
 use super::running::StartError;
 use crate::cache::{BoundOrigins, CacheSettings, OpenStreams, Rates, Records};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Upstream};
+use crate::config::{Config, Limits, Upstream};
 use crate::policy::RouteTable;
 use crate::proxy::{Accounts, BodyLimits, Gate, Owners, Rules};
-use crate::server::{ConnectionCount, ConnectionSettings, GuardSettings, HeadLimits};
+use crate::server::{self, ConnectionCount, ConnectionSettings, GuardSettings, HeadLimits};
 use crate::store::{SqliteSettings, SqliteStore};
 use crate::telemetry::Metrics;
 use crate::token_api::TokenApi;
@@ -78,7 +78,7 @@ pub(super) fn assemble(config: Config) -> Result<Assembled, StartError> {
         rules,
     });
     let limits = &config.limits;
-    let connections = Arc::new(ConnectionCount::new(limits.connections_max, metrics));
+    let connections = Arc::new(ConnectionCount::new(connections_max(limits), metrics));
     Ok(Assembled {
         gate,
         token_api,
@@ -99,6 +99,21 @@ pub(super) fn assemble(config: Config) -> Result<Assembled, StartError> {
         connections,
         upstream: Arc::new(config.upstream),
     })
+}
+
+/// As many connections as are configured, if the process has the descriptors for them: without any,
+/// callers who are already connected could not be served either.
+fn connections_max(limits: &Limits) -> usize {
+    let possible = server::descriptors_max().map_or(usize::MAX, server::connections_within);
+    if possible < limits.connections_max {
+        tracing::info!(
+            connections_max = limits.connections_max,
+            possible,
+            "there are descriptors for fewer connections than `limits.connections_max`: raise \
+             the process's limit of open files, or lower the key"
+        );
+    }
+    limits.connections_max.min(possible)
 }
 
 fn rules(config: &Config) -> Rules {

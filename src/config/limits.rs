@@ -46,7 +46,8 @@ impl Limits {
             // The HTTP library's buffers do not go below 8 KiB.
             head_bytes_max: section.integer("head_bytes_max", 32 * KIB, 8 * KIB..=MIB),
             headers_max: section.integer("headers_max", 64, 16..=1000),
-            target_bytes_max: section.integer("target_bytes_max", 8 * KIB, 256..=MIB),
+            // The HTTP library refuses longer ones itself.
+            target_bytes_max: section.integer("target_bytes_max", 8 * KIB, 256..=65_534),
             header_timeout: section.duration(
                 "header_timeout",
                 seconds(10),

@@ -32,7 +32,7 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// Longest time from the request to the head of the answer: models think. Default 300 s.
     pub first_byte_timeout: Duration,
-    /// Longest pause between two chunks of an answer. Default 120 s.
+    /// Longest pause between two chunks of an answer, or in taking a request. Default 120 s.
     pub idle_timeout: Duration,
     /// How long an unused connection is kept; below the 5 s after which the upstream closes it.
     /// Default 4 s.

@@ -54,6 +54,8 @@ pub(super) fn admit(
         let relative = location.as_ref().and_then(|location| make_relative(location, authority));
         parts.headers.extend(relative.map(|relative| (LOCATION, relative)));
     }
+    // What the upstream speaks is not what the gate speaks.
+    parts.version = http::Version::HTTP_11;
     Ok(Response::from_parts(parts, body))
 }
 

@@ -22,6 +22,8 @@ use super::head::{Framing, HeadEnd, HeadLimits, Malformed, check_head, end_of_he
 
 /// Given to hyper in the place of a refused head.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\n\r\n";
+/// The same for a `HEAD`, whose answer must not have a body.
+const STAND_IN_FOR_HEAD: &[u8] = b"HEAD / HTTP/1.1\r\nhost: refused\r\n\r\n";
 /// Bytes read from a socket at once.
 const READ_BYTES: usize = 16 << 10;
 /// A buffer above this is given back when it is empty.
@@ -175,7 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                     self.hold(bytes);
                     &[]
                 }
-                Err(refusal) => self.refuse(refusal),
+                Err(refusal) => self.refuse(refusal, stand_in_for(bytes)),
             };
         }
         let held_before = self.held.len();
@@ -194,7 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                 self.refuse_if_too_large();
                 &[]
             }
-            Err(refusal) => self.refuse(refusal),
+            Err(refusal) => self.refuse(refusal, stand_in_for(&self.held)),
         }
     }
 
@@ -209,9 +211,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         let in_request_line = memchr::memchr(b'\n', &self.held).is_none();
         // A method and a version stand beside the target.
         if in_request_line && self.held.len() > limits.target_bytes_max + 32 {
-            self.refuse(Malformed::TargetTooLong);
+            self.refuse(Malformed::TargetTooLong, stand_in_for(&self.held));
         } else if self.held.len() > limits.head_bytes_max {
-            self.refuse(Malformed::HeadTooLarge);
+            self.refuse(Malformed::HeadTooLarge, stand_in_for(&self.held));
         }
     }
 
@@ -233,14 +235,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                 };
             }
             Err(refusal) => {
-                self.refuse(refusal);
+                self.refuse(refusal, stand_in_for(head));
             }
         }
     }
 
-    fn refuse(&mut self, refusal: Malformed) -> &'static [u8] {
+    fn refuse(&mut self, refusal: Malformed, stand_in: &'static [u8]) -> &'static [u8] {
         self.heads.refused.set(Some((self.heads_passed, refusal)));
-        self.ready.extend_from_slice(STAND_IN);
+        self.ready.extend_from_slice(stand_in);
         self.held = Vec::new();
         self.at = At::Refused;
         &[]
@@ -285,6 +287,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         }
         self.stalled(cx).map(Err)
     }
+}
+
+/// What hyper is given in the place of a head that begins like this.
+fn stand_in_for(head: &[u8]) -> &'static [u8] {
+    if head.starts_with(b"HEAD ") { STAND_IN_FOR_HEAD } else { STAND_IN }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Read for Guard<S> {

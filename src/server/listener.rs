@@ -1,8 +1,8 @@
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,6 +13,11 @@ use crate::telemetry::Metrics;
 const BACKLOG: i32 = 1024;
 /// How long to wait when no descriptor is left for a new connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(20);
+/// How often that is said.
+const EXHAUSTED_WARNING_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Descriptors for listeners, the store, the admin listener, runtimes, names being looked up.
+const OWN_DESCRIPTORS: usize = 128;
 
 /// How many client connections are open, on all cores together.
 #[derive(Debug)]
@@ -20,6 +25,7 @@ pub struct ConnectionCount {
     open: AtomicUsize,
     max: usize,
     metrics: Arc<Metrics>,
+    warned: Mutex<Option<Instant>>,
 }
 
 /// A connection that counts for as long as it lives.
@@ -32,7 +38,16 @@ impl ConnectionCount {
     /// Nothing open; `max` connections may be.
     #[must_use]
     pub fn new(max: usize, metrics: Arc<Metrics>) -> Self {
-        Self { open: AtomicUsize::new(0), max, metrics }
+        Self { open: AtomicUsize::new(0), max, metrics, warned: Mutex::new(None) }
+    }
+
+    /// Says that connections cannot be accepted, unless it was said a moment ago.
+    fn warn_of(&self, error: &io::Error) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.is_none_or(|at| at.elapsed() >= EXHAUSTED_WARNING_INTERVAL) {
+            *warned = Some(Instant::now());
+            tracing::warn!(error = %error, "cannot accept connections");
+        }
     }
 
     fn admit(self: &Arc<Self>) -> Option<Accepted> {
@@ -51,6 +66,21 @@ impl Drop for Accepted {
         self.count.open.fetch_sub(1, Ordering::Relaxed);
         self.count.metrics.connections.dec();
     }
+}
+
+/// How many client connections there are descriptors for, when the process may have so many: each
+/// may need another one upstream, and some are the gate's own.
+#[must_use]
+pub fn connections_within(descriptors_max: usize) -> usize {
+    (descriptors_max.saturating_sub(OWN_DESCRIPTORS) / 2).max(1)
+}
+
+/// How many descriptors this process may have, where the system says so.
+#[must_use]
+pub fn descriptors_max() -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// Binds a listening socket. Every core accepts from a clone of it: closing one of several sockets
@@ -81,7 +111,7 @@ pub async fn accept(
             }
             Err(error) => {
                 if !is_about_one_connection(&error) {
-                    tracing::warn!(error = %error, "cannot accept connections");
+                    count.warn_of(&error);
                     tokio::time::sleep(EXHAUSTED_PAUSE).await;
                 }
             }

@@ -17,4 +17,4 @@ pub use chunked::{ChunkedFraming, ChunkedRefusal};
 pub use connection::{ConnectionSettings, Wanted, serve_connection};
 pub use guard::{Guard, GuardSettings, Heads};
 pub use head::{Framing, HeadLimits, Malformed, check_head};
-pub use listener::{Accepted, ConnectionCount, accept, bind};
+pub use listener::{Accepted, ConnectionCount, accept, bind, connections_within, descriptors_max};

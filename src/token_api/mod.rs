@@ -19,6 +19,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use jiff::{SignedDuration, Timestamp};
@@ -85,8 +86,11 @@ impl TokenApi {
     }
 }
 
-/// Reads a request's body whole.
+/// Reads a request's body whole; one that announces too much is not waited for.
 async fn read_body(body: Incoming) -> Result<Bytes, Rejection> {
+    if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
+        return Err(Rejection::BodyUnreadable { bytes_max: BODY_BYTES_MAX });
+    }
     let reading = Limited::new(body, BODY_BYTES_MAX).collect();
     match tokio::time::timeout(BODY_TIME_MAX, reading).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),

@@ -89,7 +89,7 @@ impl Client {
         framing: Framing,
         keep: impl Fn(&str) -> bool,
     ) -> Result<Answered, Failed> {
-        let mut exchange = Exchange::on(stream);
+        let mut exchange = Exchange::on(stream, self.settings.idle_timeout);
         let answered = async {
             let request_complete = exchange.send(request, framing).await?;
             let receiving = exchange.receive(request.is_head, keep);

@@ -33,6 +33,9 @@ pub enum Failure {
     /// The head of the answer did not come in time.
     #[error("the upstream did not begin to answer in time")]
     FirstByteTimeout,
+    /// The upstream took nothing more of the request.
+    #[error("the upstream did not take the request in time")]
+    WriteStalled,
     /// The caller's own body ended early.
     #[error("the caller's body ended early")]
     CallersBody(#[source] BodyError),
@@ -48,6 +51,7 @@ impl Failure {
             Self::Broken(_) => "broken",
             Self::BadAnswer(_) => "bad_answer",
             Self::FirstByteTimeout => "first_byte_timeout",
+            Self::WriteStalled => "write_stalled",
             Self::CallersBody(_) => "callers_body",
         }
     }
@@ -55,6 +59,6 @@ impl Failure {
     /// Whether the upstream was too slow, rather than broken.
     #[must_use]
     pub const fn is_timeout(&self) -> bool {
-        matches!(self, Self::ConnectTimeout | Self::FirstByteTimeout)
+        matches!(self, Self::ConnectTimeout | Self::FirstByteTimeout | Self::WriteStalled)
     }
 }

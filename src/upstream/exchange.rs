@@ -5,12 +5,14 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http_body::Frame;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, Interest};
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 
 use super::answer_head::{AnswerHead, BadAnswer, HEAD_BYTES_MAX, Parsed, parse};
 use super::error::{BodyError, Failure};
@@ -42,6 +44,8 @@ pub(super) struct Failed {
 pub(super) struct Exchange<'c> {
     stream: &'c mut TcpStream,
     wrote_any: bool,
+    /// How long the upstream may take nothing of the request.
+    stall_timeout: Duration,
 }
 
 /// What ended a write.
@@ -52,8 +56,8 @@ enum Wrote {
 }
 
 impl<'c> Exchange<'c> {
-    pub(super) fn on(stream: &'c mut TcpStream) -> Self {
-        Self { stream, wrote_any: false }
+    pub(super) fn on(stream: &'c mut TcpStream, stall_timeout: Duration) -> Self {
+        Self { stream, wrote_any: false, stall_timeout }
     }
 
     pub(super) fn wrote_any(&self) -> bool {
@@ -126,8 +130,15 @@ impl<'c> Exchange<'c> {
     /// Writes all of `bytes`, unless the upstream begins to answer while it takes none.
     async fn write(&mut self, bytes: &mut impl bytes::Buf) -> Result<Wrote, Failure> {
         while bytes.has_remaining() {
-            let step = poll_fn(|cx| self.poll_write(cx, bytes.chunk())).await;
-            match step.map_err(Failure::Broken)? {
+            let mut stall = None;
+            let step = poll_fn(|cx| {
+                if let Poll::Ready(step) = self.poll_write(cx, bytes.chunk()) {
+                    return Poll::Ready(step.map_err(Failure::Broken));
+                }
+                let stall = stall.get_or_insert_with(|| Box::pin(sleep(self.stall_timeout)));
+                stall.as_mut().poll(cx).map(|()| Err(Failure::WriteStalled))
+            });
+            match step.await? {
                 Some(written) => bytes.advance(written),
                 None => return Ok(Wrote::AnswerBegan),
             }

@@ -11,6 +11,7 @@
     reason = "a test that cannot go on fails, and says why"
 )]
 
+#[expect(dead_code, reason = "shared with the other suites, which use the rest")]
 #[path = "../harness/mod.rs"]
 mod harness;
 

@@ -1,7 +1,7 @@
 //! A client that sends exactly the bytes it is given and reads answers strictly.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -43,6 +43,11 @@ impl Connection {
     /// Sends exactly these bytes. The other side may have had enough before all of them are out.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(bytes.as_ref());
+    }
+
+    /// Ends the sending side.
+    pub(crate) fn finish(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
     }
 
     /// Reads one whole answer to a request of this method.

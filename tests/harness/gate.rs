@@ -51,6 +51,18 @@ impl Gate {
         Self::start_before(&recorder.address().to_string(), settings)
     }
 
+    /// The same, and the process may have so many descriptors.
+    #[track_caller]
+    pub(crate) fn start_within(recorder: &Recorder, descriptors: usize) -> Self {
+        let directory = directory();
+        settings::write(directory.path(), &recorder.address().to_string(), &[]);
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={descriptors}:{descriptors}"));
+        command.arg(env!("CARGO_BIN_EXE_ckgate"));
+        let (child, log) = launch_as(command, &directory);
+        Self::listening(directory, child, log, None)
+    }
+
     /// A gate before whatever listens at `upstream`, if anything does.
     #[track_caller]
     pub(crate) fn start_before(upstream: &str, settings: Settings<'_>) -> Self {
@@ -62,6 +74,11 @@ impl Gate {
         let directory = directory();
         settings::write(directory.path(), upstream, settings);
         let (child, log) = launch(&directory);
+        Self::listening(directory, child, log, held)
+    }
+
+    #[track_caller]
+    fn listening(directory: TempDir, child: Child, log: Log, held: Option<Recorder>) -> Self {
         let (public, admin) = (NOWHERE, NOWHERE);
         let mut gate = Self { directory, child, log, public, admin, _upstream: held };
         gate.wait_until_it_listens();
@@ -97,6 +114,11 @@ impl Gate {
     /// Where its files are.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Its number in the system.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.id()
     }
 
     /// SIGTERM: it should drain and end.
@@ -141,10 +163,16 @@ impl Gate {
 
     #[track_caller]
     fn wait_until_it_listens(&mut self) {
-        let address = |line: &str, name: &str| field(line, name)?.as_str()?.parse().ok();
+        // As JSON, or as text for people.
+        let address = |line: &str, name: &str| match field(line, name) {
+            Some(value) => value.as_str()?.parse().ok(),
+            None => line.split_once(&format!(" {name}=\""))?.1.split('"').next()?.parse().ok(),
+        };
         let listening = self.log.wait_for("listening", |line| {
-            let message = field(line, "message")?;
-            (message == "listening").then_some(())?;
+            let message = field(line, "message");
+            let listens =
+                message.map_or(line.contains("message=\"listening\""), |said| said == "listening");
+            listens.then_some(())?;
             Some((address(line, "listen.public")?, address(line, "listen.admin")?))
         });
         match listening {
@@ -187,7 +215,11 @@ fn directory() -> TempDir {
 }
 
 fn launch(directory: &TempDir) -> (Child, Log) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_ckgate"))
+    launch_as(Command::new(env!("CARGO_BIN_EXE_ckgate")), directory)
+}
+
+fn launch_as(mut program: Command, directory: &TempDir) -> (Child, Log) {
+    let mut child = program
         .args(["serve", "--config"])
         .arg(directory.path().join("ckgate.toml"))
         .current_dir(directory.path())

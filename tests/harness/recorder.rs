@@ -121,6 +121,11 @@ impl Recorder {
         assert!(bytes.is_empty(), "the upstream received {:?}", text(&bytes));
     }
 
+    /// Every byte of each connection.
+    pub(crate) fn connections(&self) -> Vec<Vec<u8>> {
+        self.seen().connections.iter().map(|connection| connection.bytes.clone()).collect()
+    }
+
     /// How many bytes it has received on all connections.
     pub(crate) fn bytes_total(&self) -> usize {
         self.seen().connections.iter().map(|connection| connection.bytes.len()).sum()

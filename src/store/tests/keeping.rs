@@ -221,6 +221,7 @@ pub(in crate::store) async fn sweep_takes_what_has_expired_and_nothing_else(engi
     assert_eq!(left, [false, false, true]);
 }
 
+/// however many expire at once.
 pub(in crate::store) async fn sweep_goes_in_small_steps(engine: &impl Engine) {
     let many = records(SWEEP_LIMIT_MAX as usize + 10);
     create_all(engine.store(), &many).await;

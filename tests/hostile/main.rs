@@ -1,0 +1,37 @@
+//! Hostile traffic against the real program: nothing ambiguous gets in, nothing ambiguous goes out.
+//!
+//! One file a class of attacks, byte-exact. A test's doc comment names the rows of the catalogue
+//! (`catalogue.txt`) that it covers; `catalogue.rs` keeps that honest.
+#![cfg(test)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails, and says why"
+)]
+
+#[expect(dead_code, unused_imports, reason = "shared with the other suites, which use the rest")]
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod catalogue;
+mod cors;
+mod floods;
+mod framing;
+mod headers;
+mod host;
+mod leakage;
+mod outbound;
+mod path;
+mod process;
+mod resources;
+mod routes;
+mod stage;
+mod timing;
+mod token_api;
+mod tokens;
+mod upgrade;
+mod upstream;

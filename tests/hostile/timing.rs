@@ -1,0 +1,75 @@
+//! What the time of a refusal tells.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ckgate::token::{KeyRing, MasterKey, TokenBytes, TokenId};
+use jiff::{SignedDuration, Timestamp};
+
+/// Pairs of measurements of one comparison.
+const PAIRS: usize = 20_000;
+/// Above this, two classes of tokens take different times (Welch's t; the usual threshold is 4.5, and
+/// this one leaves room for a machine that is doing other things).
+const T_MAX: f64 = 10.0;
+/// A machine that is doing other things is given another chance.
+const TRIES: usize = 4;
+
+struct Samples {
+    times: Vec<f64>,
+}
+
+impl Samples {
+    /// Mean, variance and number, without the slowest tenth: those were interrupted.
+    fn summary(&mut self) -> (f64, f64, f64) {
+        self.times.sort_by(f64::total_cmp);
+        self.times.truncate(self.times.len() * 9 / 10);
+        let count = f64::from(u32::try_from(self.times.len()).unwrap());
+        let mean = self.times.iter().sum::<f64>() / count;
+        let variance =
+            self.times.iter().map(|time| (time - mean).powi(2)).sum::<f64>() / (count - 1.0);
+        (mean, variance, count)
+    }
+}
+
+/// How far apart the times of two kinds of tokens are, in units of chance.
+fn t_of(ring: &KeyRing, now: Timestamp, kinds: [&TokenBytes; 2]) -> f64 {
+    let mut samples = [Samples { times: Vec::new() }, Samples { times: Vec::new() }];
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    for _ in 0..2 * PAIRS {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let kind = usize::from(state & 1 == 0);
+        let began = Instant::now();
+        let _ = black_box(ring.verify(black_box(kinds[kind]), now));
+        samples[kind].times.push(began.elapsed().as_secs_f64() * 1e9);
+    }
+    let [(mean_a, variance_a, count_a), (mean_b, variance_b, count_b)] =
+        samples.each_mut().map(Samples::summary);
+    (mean_a - mean_b).abs() / (variance_a / count_a + variance_b / count_b).sqrt()
+}
+
+/// C-10: a tag that is wrong in its first byte, or its last, or of an id that never was: the same time.
+#[test]
+fn refusing_a_false_tag_takes_the_same_time_wherever_it_is_wrong() {
+    let now = Timestamp::now();
+    let ring = KeyRing::new(&[(1, MasterKey::generate().unwrap())]).unwrap();
+    let id = TokenId::generate(now).unwrap();
+    let text = ring.render(1, id, now + SignedDuration::from_hours(1)).unwrap();
+    let genuine = URL_SAFE_NO_PAD.decode(&text.expose()["ck-let-".len()..]).unwrap();
+    let changed = |at: usize| {
+        let mut bytes = genuine.clone();
+        bytes[at] ^= 0x55;
+        TokenBytes::decode(format!("ck-let-{}", URL_SAFE_NO_PAD.encode(bytes)).as_bytes()).unwrap()
+    };
+    let (first, last, other_id) = (changed(23), changed(38), changed(20));
+    for token in [&first, &last, &other_id] {
+        assert!(ring.verify(token, now).is_err());
+    }
+    for pair in [[&first, &last], [&first, &other_id]] {
+        let told = (0..TRIES).map(|_| t_of(&ring, now, pair)).find(|t| *t < T_MAX);
+        assert!(told.is_some(), "the time of a refusal tells where a tag is wrong");
+    }
+}
