@@ -37,7 +37,13 @@ impl Prepared {
 
     /// The whole judgement of a request whose head has been read: its path, query and origin are
     /// parsed, the operation found, the permission and the parameters judged.
-    fn judge(&self, method: &Method, path: &str, query: Option<&str>, body: &Bytes) -> Option<usize> {
+    fn judge(
+        &self,
+        method: &Method,
+        path: &str,
+        query: Option<&str>,
+        body: &Bytes,
+    ) -> Option<usize> {
         let whence = Whence {
             origin: OriginHeader::Web(WebOrigin::parse(b"https://app.test")?),
             host: Authority::parse(b"gate.test")?,
@@ -104,14 +110,17 @@ fn bodies(criterion: &mut Criterion) {
 /// A message of about this size, as the SDKs send it.
 fn message(bytes: usize) -> Bytes {
     let frame = r#"{"messages":[{"role":"user","content":[{"type":"text","text":""}]}],"streaming":true,"stream_tokens":true,"include_pings":true,"max_steps":20}"#;
-    let text = "Tell me about \u{e9}t\u{e9}, \"please\".\n ".repeat(bytes.saturating_sub(frame.len()) / 36);
+    const SENTENCE: &str = "Tell me what you know about caf\u{e9}s in Vienna, and which of them \
+                            \"everybody\" should have seen at least once, whatever the weather.\n";
+    let text = SENTENCE.repeat(bytes.saturating_sub(frame.len()) / SENTENCE.len());
     let text = serde_json::to_string(&text).unwrap_or_default();
     Bytes::from(frame.replace(r#""text":"""#, &format!(r#""text":{text}"#)))
 }
 
 fn redactions(criterion: &mut Criterion) {
     let names: Vec<Box<str>> = vec!["secrets".into(), "tool_exec_environment_variables".into()];
-    let tool = serde_json::json!({"id": "tool-1", "source_code": "def f():\n    pass\n".repeat(40)});
+    let tool =
+        serde_json::json!({"id": "tool-1", "source_code": "def f():\n    pass\n".repeat(40)});
     let state = serde_json::json!({
         "id": OWN, "tools": vec![tool; 40], "secrets": [{"key": "K", "value": "V"}],
         "memory": {"blocks": [{"value": "x".repeat(5000)}]},
