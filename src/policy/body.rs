@@ -17,7 +17,10 @@ use super::shape::{Field, Shape};
 
 /// The top-level fields an operation admits in its body, and the shape of each.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BodyRule(BTreeMap<Box<str>, Shape>);
+pub struct BodyRule(
+    /// By name, in order.
+    Vec<(Box<str>, Shape)>,
+);
 
 /// Most values in one body, at any depth: a bound on the work that few bytes can ask for.
 pub(super) const VALUES_MAX: usize = 20_000;
@@ -32,7 +35,7 @@ pub(super) enum BodyRefusal {
 impl BodyRule {
     /// A rule of these fields.
     pub(super) fn new(fields: BTreeMap<Box<str>, Shape>) -> Self {
-        Self(fields)
+        Self(fields.into_iter().collect())
     }
 
     /// The admitted fields and the names of their shapes.
@@ -42,12 +45,18 @@ impl BodyRule {
 
     /// The fields and their shapes, to make a larger rule of.
     pub(super) fn shapes(&self) -> BTreeMap<Box<str>, Shape> {
-        self.0.clone()
+        self.0.iter().cloned().collect()
     }
 
     /// Whether the value of `field` is an agent's id.
     pub(super) fn names_agent_in(&self, field: &str) -> bool {
-        self.0.get(field) == Some(&Shape::Agent)
+        self.find(field).is_some_and(|(_, shape)| *shape == Shape::Agent)
+    }
+
+    /// A field's place among the fields, and its shape.
+    fn find(&self, field: &str) -> Option<(usize, &Shape)> {
+        let at = self.0.binary_search_by(|(name, _)| (**name).cmp(field)).ok()?;
+        self.0.get(at).map(|(_, shape)| (at, shape))
     }
 
     /// Judges a body for `agent`; `None`: the body itself names it. Returns the agent.
@@ -263,19 +272,21 @@ impl<'de> Visitor<'de> for Value<'_> {
         let mut seen = Keys::default();
         while let Some(Key(key)) = fields.next_key()? {
             let place = Step::Field(self.place, &key);
-            let Some(expected) = self.expected_of(&key) else {
+            let Some((known, expected)) = self.expected_of(&key) else {
                 return Err(self.refuse_at(&place, "is not admitted for this operation"));
             };
-            let duplicate = seen.contains(&key);
-            if duplicate {
+            if seen.contains(known, &key) {
                 return Err(A::Error::custom(format!("the key `{place}` is there twice")));
             }
             fields.next_value_seed(Value { walk: self.walk, expected, place: &place, depth })?;
-            seen.insert(key);
+            seen.insert(known, key);
         }
-        if let Some(Shape::Object(known)) = self.shape() {
-            let missing = known.iter().find(|field| field.required && !seen.contains(field.name));
-            if let Some(Field { name, .. }) = missing {
+        if let Some(Shape::Object(fields)) = self.shape() {
+            let missing = fields
+                .iter()
+                .enumerate()
+                .find(|(at, field)| field.required && !seen.contains(Some(*at), field.name));
+            if let Some((_, Field { name, .. })) = missing {
                 return Err(self.refuse_at(&Step::Field(self.place, name), "is missing"));
             }
         }
@@ -284,15 +295,21 @@ impl<'de> Visitor<'de> for Value<'_> {
 }
 
 impl<'a> Value<'a> {
-    /// What the object's field `key` is held against; `None` when it is not admitted.
-    fn expected_of(&self, key: &str) -> Option<Expected<'a>> {
+    /// What the object's field `key` is held against, and its place among the fields that are
+    /// known; `None` when it is not admitted.
+    fn expected_of(&self, key: &str) -> Option<(Option<usize>, Expected<'a>)> {
         match self.expected {
-            Expected::Top(rule) => rule.0.get(key).map(Expected::Optional),
-            Expected::Field(Shape::Object(fields)) | Expected::Optional(Shape::Object(fields)) => {
-                let field = fields.iter().find(|field| field.name == key)?;
-                Some(Expected::Field(&field.shape))
+            Expected::Top(rule) => {
+                let (at, shape) = rule.find(key)?;
+                Some((Some(at), Expected::Optional(shape)))
             }
-            Expected::Field(_) | Expected::Optional(_) => Some(Expected::Field(&Shape::Any)),
+            Expected::Field(Shape::Object(fields)) | Expected::Optional(Shape::Object(fields)) => {
+                let at = fields.iter().position(|field| field.name == key)?;
+                Some((Some(at), Expected::Field(&fields.get(at)?.shape)))
+            }
+            Expected::Field(_) | Expected::Optional(_) => {
+                Some((None, Expected::Field(&Shape::Any)))
+            }
         }
     }
 }
@@ -322,9 +339,11 @@ impl<'de> serde::Deserialize<'de> for Key<'de> {
     }
 }
 
-/// The keys of one object: a list while they are few, a set beyond, so that many stay linear.
+/// The keys of one object that were there: bits for the known ones, a list for others while they
+/// are few, a set beyond, so that many stay linear.
 #[derive(Default)]
 struct Keys<'de> {
+    known: u64,
     few: Vec<Cow<'de, str>>,
     many: HashSet<Cow<'de, str>>,
 }
@@ -332,16 +351,28 @@ struct Keys<'de> {
 const FEW: usize = 16;
 
 impl<'de> Keys<'de> {
-    fn contains(&self, key: &str) -> bool {
-        self.few.iter().any(|seen| seen == key)
-            || (!self.many.is_empty() && self.many.contains(key))
-    }
-
-    fn insert(&mut self, key: Cow<'de, str>) {
-        if self.few.len() < FEW {
-            self.few.push(key);
-        } else {
-            self.many.insert(key);
+    fn contains(&self, known: Option<usize>, key: &str) -> bool {
+        match known.and_then(bit) {
+            Some(bit) => self.known & bit != 0,
+            None => {
+                self.few.iter().any(|seen| seen == key)
+                    || (!self.many.is_empty() && self.many.contains(key))
+            }
         }
     }
+
+    fn insert(&mut self, known: Option<usize>, key: Cow<'de, str>) {
+        match known.and_then(bit) {
+            Some(bit) => self.known |= bit,
+            None if self.few.len() < FEW => self.few.push(key),
+            None => {
+                self.many.insert(key);
+            }
+        }
+    }
+}
+
+/// The bit of a known key, while there are enough.
+fn bit(at: usize) -> Option<u64> {
+    1_u64.checked_shl(u32::try_from(at).ok()?)
 }

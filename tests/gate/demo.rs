@@ -44,6 +44,6 @@ fn demo_finds_or_makes_its_agents_on_a_given_server() {
     let recorder = Recorder::with(|request| server(request, made));
     let url = format!("http://{}", recorder.address());
     let credential = Secret::new(CREDENTIAL.to_owned());
-    run(&tour_before(Some(DemoUpstream { url, credential }))).unwrap();
+    run(&tour_before(Some(DemoUpstream { url, credential, model: None }))).unwrap();
     assert_eq!(*made.lock().unwrap(), BTreeSet::from(["ckgate-demo-ben".to_owned()]));
 }
