@@ -1,7 +1,9 @@
 //! The names of metrics, and the handles that move them. Labels come from closed sets: the route
 //! table's operation names and the enums here. Identifiers are never labels.
 
+use std::cell::OnceCell;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -56,17 +58,26 @@ pub struct CacheLabels {
     result: CacheResult,
 }
 
-/// The counters of one operation, by outcome.
+/// The counters of one operation, for one core: found at the first request of each outcome, kept
+/// from then on.
 #[derive(Debug)]
 pub struct OperationCounters {
     name: Box<str>,
-    forwarded: Counter,
-    answered: Counter,
-    refused: Counter,
-    failed: Counter,
+    metrics: Arc<Metrics>,
+    forwarded: OnceCell<Counter>,
+    answered: OnceCell<Counter>,
+    refused: OnceCell<Counter>,
+    failed: OnceCell<Counter>,
 }
 
 impl OperationCounters {
+    /// The counters of the operation of this name, out of the route table.
+    #[must_use]
+    pub fn new(name: &str, metrics: Arc<Metrics>) -> Self {
+        let [forwarded, answered, refused, failed] = std::array::from_fn(|_| OnceCell::new());
+        Self { name: name.into(), metrics, forwarded, answered, refused, failed }
+    }
+
     /// The operation's name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -75,13 +86,17 @@ impl OperationCounters {
 
     /// Counts a request.
     pub fn count(&self, outcome: Outcome) {
-        match outcome {
+        let counter = match outcome {
             Outcome::Forwarded => &self.forwarded,
             Outcome::Answered => &self.answered,
             Outcome::Refused => &self.refused,
             Outcome::Failed => &self.failed,
-        }
-        .inc();
+        };
+        let find = || {
+            let labels = RequestLabels { operation: self.name().to_owned(), outcome };
+            self.metrics.requests.get_or_create_owned(&labels)
+        };
+        counter.get_or_init(find).inc();
     }
 }
 
@@ -201,22 +216,6 @@ impl Metrics {
     pub fn request(&self, operation: &str, outcome: Outcome) {
         let labels = RequestLabels { operation: operation.to_owned(), outcome };
         self.requests.get_or_create(&labels).inc();
-    }
-
-    /// The counters of one operation, to be kept: finding them costs more than counting.
-    #[must_use]
-    pub fn operation(&self, name: &str) -> OperationCounters {
-        let of = |outcome| {
-            let labels = RequestLabels { operation: name.to_owned(), outcome };
-            self.requests.get_or_create_owned(&labels)
-        };
-        OperationCounters {
-            name: name.into(),
-            forwarded: of(Outcome::Forwarded),
-            answered: of(Outcome::Answered),
-            refused: of(Outcome::Refused),
-            failed: of(Outcome::Failed),
-        }
     }
 
     /// Counts a refusal by its code.

@@ -85,8 +85,9 @@ impl Core {
     pub fn new(gate: Arc<Gate>, upstream: Rc<Client>, seed: u64) -> Self {
         let request_ids = Cell::new(u128::from(seed) << 64 | u128::from(seed.rotate_left(32)));
         let operations = gate.routes.operations().iter();
-        let operations =
-            operations.map(|operation| Rc::new(gate.metrics.operation(&operation.name)));
+        let operations = operations.map(|operation| {
+            Rc::new(OperationCounters::new(&operation.name, Arc::clone(&gate.metrics)))
+        });
         let operations = operations.collect();
         Self { gate, upstream, front: RefCell::new(Front::default()), operations, request_ids }
     }
