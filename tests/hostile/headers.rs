@@ -249,7 +249,7 @@ fn text_that_is_no_token_is_refused_without_asking_the_store() {
         format!("ck-let-{}\u{e9}", &tail[1..]).into_bytes(),
         format!("ck-let-{}", "A".repeat(52)).into_bytes(),
         format!("ck-let-{}", "A".repeat(4096)).into_bytes(),
-        format!("ck-let-{}=", tail).into_bytes(),
+        format!("ck-let-{tail}=").into_bytes(),
         format!("ck-let-{}", tail.replace(['-', '_'], "+")).into_bytes(),
         format!("ck-let-{}", "\u{661}".repeat(52)).into_bytes(),
         format!("ck%2Dlet%2D{tail}").into_bytes(),

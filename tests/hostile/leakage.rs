@@ -183,7 +183,7 @@ fn inject(stage: &Stage) {
         "\u{feff}",
     ];
     for evil in evil {
-        let escaped: String = evil.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let escaped = evil.bytes().fold(String::new(), |text, byte| text + &format!("%{byte:02X}"));
         for target in [
             agent_path(A, &format!("/messages?{escaped}=1")),
             agent_path(A, &format!("/messages?limit={escaped}")),

@@ -394,7 +394,7 @@ fn compare(recorder: &Recorder, expected: &BTreeMap<String, Case>) {
         let length = headers.remove("content-length");
         match headers.remove("transfer-encoding").as_deref() {
             None => {
-                assert!(length.map_or(case.body.is_empty(), |l| l == case.body.len().to_string()))
+                assert!(length.map_or(case.body.is_empty(), |l| l == case.body.len().to_string()));
             }
             Some(coding) => assert_eq!((coding, length), ("chunked", None)),
         }
@@ -409,7 +409,7 @@ fn keep(recorder: &Recorder, expected: &BTreeMap<String, Case>, folder: &PathBuf
     for request in recorder.requests() {
         let id = request.header("x-request-id").unwrap();
         let case = &expected[id];
-        let body: String = case.body.iter().map(|byte| format!("{byte:02x}")).collect();
+        let body = case.body.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
         let line = json!({
             "connection": request.connection, "id": id, "method": case.method, "target": case.target,
             "headers": case.headers, "body": body,

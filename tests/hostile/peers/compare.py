@@ -2,69 +2,21 @@
 
 import concurrent.futures
 import contextlib
-import json
 import pathlib
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-
-import corpus
 
 HERE = pathlib.Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+import corpus  # noqa: E402
+from lab import free_port, start_gate, start_upstream, wait_for  # noqa: E402
+
 CHANCE = 3000
 # How long an answer may take; an input that is not a whole request gets none.
 PATIENCE = 1.5
-
-
-def upstream(listener):
-    """Answers everything that looks like the end of a request with 200."""
-    def serve(connection):
-        with connection, contextlib.suppress(OSError):
-            pending = b""
-            while data := connection.recv(65536):
-                pending += data
-                head, separator, rest = pending.partition(b"\r\n\r\n")
-                chunked = b"transfer-encoding: chunked" in head.lower()
-                if separator and (not chunked or rest.endswith(b"0\r\n\r\n")):
-                    pending = b""
-                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-    while True:
-        connection, _ = listener.accept()
-        threading.Thread(target=serve, args=(connection,), daemon=True).start()
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
-
-
-def wait_for(port):
-    for _ in range(500):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-            return
-        time.sleep(0.02)
-    sys.exit(f"nobody listens on {port}")
-
-
-def start_gate(program, folder, to):
-    for name, text in (("key", corpus.KEY), ("credential", "none")):
-        (folder / name).write_text(text)
-        (folder / name).chmod(0o600)
-    (folder / "ckgate.toml").write_text(
-        f'[listen]\npublic = "127.0.0.1:0"\nadmin = "127.0.0.1:0"\n[upstream]\nurl = "http://127.0.0.1:{to}"\n'
-        f'credential = {{ file = "{folder}/credential" }}\n[[accounts]]\nname = "default"\n'
-        f'server_keys = [{{ file = "{folder}/key" }}]\n[store]\nurl = "sqlite:{folder}/ckgate.db"\n'
-    )
-    gate = subprocess.Popen([program, "serve", "--config", folder / "ckgate.toml"], cwd=folder, text=True, stdout=subprocess.PIPE)
-    for line in gate.stdout:
-        event = json.loads(line)
-        if event.get("message") == "listening":
-            threading.Thread(target=gate.stdout.read, daemon=True).start()
-            return gate, int(event["listen.public"].rsplit(":", 1)[1])
-    sys.exit("the gate did not start")
 
 
 def start_haproxy(folder, to):
@@ -86,10 +38,10 @@ def start_nginx(folder, to):
     return subprocess.Popen(["nginx", "-c", folder / "nginx.conf"], stderr=subprocess.DEVNULL), port
 
 
-def accepts(port, data):
+def accepts(port, data, patience=PATIENCE):
     """Whether the answer to the first request is a success."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.settimeout(PATIENCE)
+        connection.settimeout(patience)
         with contextlib.suppress(OSError):
             connection.sendall(data)
         answer = b""
@@ -112,18 +64,21 @@ def main():
     inputs = dict(corpus.by_hand()) | dict(corpus.by_chance(CHANCE))
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         folder = pathlib.Path(folder)
-        listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-        threading.Thread(target=upstream, args=(listener,), daemon=True).start()
-        to = listener.getsockname()[1]
+        to = start_upstream()
         ports = []
-        program = pathlib.Path(sys.argv[1]).resolve()
-        for process, port in (start_gate(program, folder, to), start_haproxy(folder, to), start_nginx(folder, to)):
+        gate, port, _ = start_gate(sys.argv[1], folder, to)
+        for process, port in ((gate, port), start_haproxy(folder, to), start_nginx(folder, to)):
             stack.callback(process.wait)
             stack.callback(process.terminate)
             wait_for(port)
             ports.append(port)
         with concurrent.futures.ThreadPoolExecutor(48) as pool:
             verdicts = [list(pool.map(lambda data, port=port: accepts(port, data), inputs.values())) for port in ports]
+        # A peer that was only slow is asked again, with nobody else.
+        for at, (name, gate, haproxy, nginx) in enumerate(zip(inputs, *verdicts)):
+            if gate and not haproxy and not nginx:
+                for peer in (1, 2):
+                    verdicts[peer][at] = accepts(ports[peer], inputs[name], 5)
     alone, accepted = [], [0, 0, 0]
     for name, gate, haproxy, nginx in zip(inputs, *verdicts):
         accepted = [count + verdict for count, verdict in zip(accepted, (gate, haproxy, nginx))]

@@ -2,7 +2,8 @@
 
 import random
 
-KEY = "sk-let-peers0server0key0of0the0default0account"
+from lab import KEY
+
 GOOD_TARGET = "/v9/things"
 
 
