@@ -107,11 +107,13 @@ fn bodies(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What users write.
+const SENTENCE: &str = "Tell me what you know about caf\u{e9}s in Vienna, and which of them \
+                        \"everybody\" should have seen at least once, whatever the weather.\n";
+
 /// A message of about this size, as the SDKs send it.
 fn message(bytes: usize) -> Bytes {
     let frame = r#"{"messages":[{"role":"user","content":[{"type":"text","text":""}]}],"streaming":true,"stream_tokens":true,"include_pings":true,"max_steps":20}"#;
-    const SENTENCE: &str = "Tell me what you know about caf\u{e9}s in Vienna, and which of them \
-                            \"everybody\" should have seen at least once, whatever the weather.\n";
     let text = SENTENCE.repeat(bytes.saturating_sub(frame.len()) / SENTENCE.len());
     let text = serde_json::to_string(&text).unwrap_or_default();
     Bytes::from(frame.replace(r#""text":"""#, &format!(r#""text":{text}"#)))

@@ -26,8 +26,9 @@ def main():
     random.seed(20)
     server = sdk(SERVER_KEY)
     a, b = suite.agents(server)
+    mine, others = None, None
     with check("what B owns is marked"):
-        own, others = belongings(a), belongings(b)
+        mine, others = belongings(a), belongings(b)
         before = state(b, others)
         need(OTHER in json.dumps(before) and len(others) >= 5, others)
     table = json.loads(subprocess.check_output([sys.argv[2], "routes", "--json"]))
@@ -37,7 +38,7 @@ def main():
         for made in range(REQUESTS):
             if made % TOKEN_USES == 0:
                 token = create_token(server, a, ALL).token
-            method, target, headers, body = request(random.choice(table), own, others)
+            method, target, headers, body = request(random.choice(table), mine, others)
             status, text = hunter.ask(method, target, headers, body, token)
             answered[status] = answered.get(status, 0) + 1
             need(OTHER.encode() not in text, f"{method} {target} {headers} {body} -> {status} {text[:300]}")
@@ -51,15 +52,21 @@ def main():
 def belongings(agent):
     """The agent's ids by kind; what is made here says the marker when it is B's."""
     text = OTHER if agent_is_other(agent) else "tea"
-    run = plain("POST", f"/v1/agents/{agent}/messages/async", SERVER_KEY, json={"messages": user(text)}).json()
-    conversation = plain("POST", f"/v1/conversations/?agent_id={agent}", SERVER_KEY, json={"summary": text}).json()
-    plain("POST", f"/v1/conversations/{conversation['id']}/messages", SERVER_KEY,
-          json={"messages": user(text), "streaming": False})
-    messages = plain("GET", f"/v1/agents/{agent}/messages", SERVER_KEY).json()
-    blocks = plain("GET", f"/v1/agents/{agent}/core-memory/blocks", SERVER_KEY).json()
-    steps = plain("GET", f"/v1/steps/?agent_id={agent}", SERVER_KEY).json()
+    run = own("POST", f"/v1/agents/{agent}/messages/async", {"messages": user(text)})
+    conversation = own("POST", f"/v1/conversations/?agent_id={agent}", {"summary": text})
+    own("POST", f"/v1/agents/{agent}/messages", {"messages": user(text)})
+    messages = own("GET", f"/v1/agents/{agent}/messages")
+    blocks = own("GET", f"/v1/agents/{agent}/core-memory/blocks")
+    steps = own("GET", f"/v1/steps/?agent_id={agent}&order=desc")
     return {"agent": agent, "run": run["id"], "conversation": conversation["id"], "message": messages[-1]["id"],
             "block": blocks[0]["id"], "step": steps[0]["id"]}
+
+
+def own(method, path, body=None):
+    """What the server says to the operator, which must be a success."""
+    answer = plain(method, path, SERVER_KEY, json=body)
+    need(answer.status_code < 300, f"{method} {path}: {answer.status_code} {answer.text[:300]}")
+    return answer.json()
 
 
 def agent_is_other(agent):
@@ -75,9 +82,9 @@ def state(agent, ids):
     return [kept, [message["id"] for message in messages], conversation]
 
 
-def request(row, own, others):
+def request(row, mine, others):
     """A request for the operation, that is or may be about B."""
-    ids = others if random.random() < 0.6 else own
+    ids = others if random.random() < 0.6 else mine
     segments = []
     for segment in row["path"].split("/"):
         if segment.startswith("{"):
@@ -91,7 +98,7 @@ def request(row, own, others):
     pairs = []
     for key, _ in row["query"]:
         if key == "agent_id":
-            pairs.append((key, random.choice([own["agent"], others["agent"]])))
+            pairs.append((key, random.choice([mine["agent"], others["agent"]])))
         elif random.random() < 0.2:
             pairs.append((key, random.choice([*others.values(), "10", "asc", "secrets", "agent.secrets"])))
     for _ in range(random.choice([0, 0, 0, 1, 2])):
@@ -100,12 +107,12 @@ def request(row, own, others):
     if pairs:
         target += "?" + urllib.parse.urlencode(pairs)
     for _ in range(random.choice([0, 0, 1, 1, 2, 3])):
-        target = mutate(target, own, others)
+        target = mutate(target, mine, others)
     method = random.choice(row["methods"]) if random.random() < 0.9 else random.choice(["GET", "POST", "PATCH", "DELETE"])
-    return method, target, headers(others), body(row, method, own, others)
+    return method, target, headers(others), body(row, method, mine, others)
 
 
-def mutate(target, own, others):
+def mutate(target, mine, others):
     at = random.randrange(len(target) or 1)
     match random.randrange(8):
         case 0:
@@ -113,11 +120,11 @@ def mutate(target, own, others):
         case 1:
             return target[:at] + random.choice(PIECES) + target[at:]
         case 2:
-            return target.replace(own["agent"], others["agent"], 1)
+            return target.replace(mine["agent"], others["agent"], 1)
         case 3:
-            return target.replace(others["agent"], own["agent"], 1)
+            return target.replace(others["agent"], mine["agent"], 1)
         case 4:
-            return target.replace(own["agent"], f"{own['agent']}/../{others['agent']}", 1)
+            return target.replace(mine["agent"], f"{mine['agent']}/../{others['agent']}", 1)
         case 5:
             return target.replace("/v1/", random.choice(["/latest/", "/v1/./", "//v1/", "/V1/"]), 1)
         case 6:
@@ -135,13 +142,13 @@ def headers(others):
     return {random.choice(names): random.choice([others["agent"], others["run"], f"/v1/agents/{others['agent']}"])}
 
 
-def body(row, method, own, others):
+def body(row, method, mine, others):
     if method == "GET" or random.random() < 0.2:
         return None
     fields = {}
     for name, shape in row.get("body") or []:
         if shape == "agent":
-            fields[name] = random.choice([own["agent"], others["agent"]])
+            fields[name] = random.choice([mine["agent"], others["agent"]])
         elif shape == "user_messages" and random.random() < 0.3:
             fields[name] = user("hello")
     for _ in range(random.choice([0, 0, 1])):
