@@ -59,6 +59,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
+    ("fuzzing", &["proxy", "server", "token_api", "upstream"]),
     ("demo", &["app", "clock", "config", "policy", "token"]),
     ("cli", &["app", "clock", "config", "demo", "policy", "store", "token"]),
 ];

@@ -3,7 +3,7 @@
 /// Follows an event stream and knows whether it stands between two events (WHATWG HTML, 9.2.5: an
 /// event ends at an empty line).
 #[derive(Clone, Copy, Debug)]
-pub(super) struct EventBoundary {
+pub(crate) struct EventBoundary {
     /// The last bytes, oldest first.
     tail: [u8; 4],
 }
@@ -17,7 +17,7 @@ impl Default for EventBoundary {
 
 impl EventBoundary {
     /// Follows `bytes`.
-    pub(super) fn pass(&mut self, bytes: &[u8]) {
+    pub(crate) fn pass(&mut self, bytes: &[u8]) {
         let from = bytes.len().saturating_sub(self.tail.len());
         for byte in bytes.iter().skip(from) {
             self.push(*byte);
@@ -25,7 +25,7 @@ impl EventBoundary {
     }
 
     /// Whether the last event is complete.
-    pub(super) fn is_between_events(self) -> bool {
+    pub(crate) fn is_between_events(self) -> bool {
         // A line ends in CR LF, LF or CR; an empty one stands right behind the end of another.
         matches!(
             self.tail,
@@ -34,7 +34,7 @@ impl EventBoundary {
     }
 
     /// Follows `bytes` up to the end of the first event; returns how many bytes that took.
-    pub(super) fn pass_event(&mut self, bytes: &[u8]) -> Option<usize> {
+    pub(crate) fn pass_event(&mut self, bytes: &[u8]) -> Option<usize> {
         for (index, byte) in bytes.iter().enumerate() {
             self.push(*byte);
             if self.is_between_events() {

@@ -24,6 +24,8 @@ mod tests;
 pub use self::core::{Core, Gate, Rules};
 pub use body::{BodyLimits, BodyProblem, MeteredBody, collect};
 pub use connection::{Attention, Connection};
+#[cfg(feature = "fuzzing")]
+pub(crate) use events::EventBoundary;
 pub use handle::{OwnRequest, TOKEN_API_PATH, handle};
 pub use identify::{Accounts, KnownAccount};
 pub use owners::Owners;

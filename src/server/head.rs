@@ -90,7 +90,7 @@ pub fn check_head(head: &[u8], limits: HeadLimits) -> Result<Framing, Malformed>
 }
 
 /// Where a head ends.
-pub(super) enum HeadEnd {
+pub(crate) enum HeadEnd {
     /// After this many bytes.
     At(usize),
     /// Not within the bytes there are.
@@ -99,7 +99,7 @@ pub(super) enum HeadEnd {
 
 /// Where the head ends, looking at line ends from `from` on. A line end that is not CRLF is refused
 /// as soon as it is seen.
-pub(super) fn end_of_head(bytes: &[u8], from: usize) -> Result<HeadEnd, Malformed> {
+pub(crate) fn end_of_head(bytes: &[u8], from: usize) -> Result<HeadEnd, Malformed> {
     let mut from = from;
     while let Some(found) = bytes.get(from..).and_then(|rest| memchr::memchr(b'\n', rest)) {
         let at = from + found;

@@ -17,4 +17,6 @@ pub use chunked::{ChunkedFraming, ChunkedRefusal};
 pub use connection::{ConnectionSettings, Wanted, serve_connection};
 pub use guard::{Guard, GuardSettings, Heads};
 pub use head::{Framing, HeadLimits, Malformed, check_head};
+#[cfg(feature = "fuzzing")]
+pub(crate) use head::{HeadEnd, end_of_head};
 pub use listener::{Accepted, ConnectionCount, accept, bind, connections_within, descriptors_max};

@@ -11,7 +11,7 @@ const LATEST: Timestamp = Timestamp::constant(253_402_207_200, 0);
 
 /// Reads an ISO 8601 time as people's languages write it: `Z`, an offset, or no zone, which means
 /// UTC; a fraction of any length. To the millisecond, the rest is cut off.
-pub(super) fn parse(text: &str) -> Result<Timestamp, Rejection> {
+pub(crate) fn parse(text: &str) -> Result<Timestamp, Rejection> {
     let shortened = shorten_fraction(text.trim());
     let parsed = if has_zone(&shortened) {
         shortened.parse::<Timestamp>().ok()

@@ -24,6 +24,8 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use jiff::{SignedDuration, Timestamp};
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::expiry::parse as parse_expiry;
 use self::reject::Rejection;
 use crate::answer::{self, RequestId};
 use crate::cache::{OpenStreams, Records};

@@ -9,7 +9,7 @@ use crate::store::StoreError;
 
 /// Why the token API does not do what was asked.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Rejection {
+pub(crate) enum Rejection {
     /// A field or parameter is wrong.
     #[error("{place}: {problem}")]
     Invalid {

@@ -56,7 +56,7 @@ pub enum BadAnswer {
 
 /// A parsed beginning of what the upstream sent.
 #[derive(Debug)]
-pub(super) enum Parsed {
+pub(crate) enum Parsed {
     /// The head is not whole yet.
     Partial,
     /// An interim answer of this many bytes; another follows.
@@ -67,7 +67,7 @@ pub(super) enum Parsed {
 
 /// Parses the beginning of what the upstream sent in answer to a request. Of the headers, those that
 /// `keep` wants are kept.
-pub(super) fn parse(
+pub(crate) fn parse(
     bytes: &[u8],
     answers_head_request: bool,
     keep: impl Fn(&str) -> bool,

@@ -18,6 +18,8 @@ mod tests;
 
 pub use answer_body::{AnswerBody, IdleTimeout};
 pub use answer_head::{AnswerFraming, AnswerHead, BadAnswer};
+#[cfg(feature = "fuzzing")]
+pub(crate) use answer_head::{Parsed, parse as parse_answer};
 pub use client::Client;
 pub use error::{BodyError, Failure, UpstreamError};
 pub use request::{OutgoingBody, OutgoingRequest, Unsendable};
