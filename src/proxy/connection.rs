@@ -44,7 +44,7 @@ struct Active {
 pub(super) struct StreamHold {
     connection: Rc<Connection>,
     /// Set once the stream has to end.
-    pub(super) cut: Rc<Cell<Option<Cut>>>,
+    cut: Rc<Cell<Option<Cut>>>,
     _lease: StreamLease,
 }
 
@@ -98,6 +98,21 @@ impl Connection {
         active.cut.set(Some(cut));
         active.patience = Some(Box::pin(sleep(CUT_PATIENCE)));
         Poll::Ready(Attention::Look)
+    }
+}
+
+impl StreamHold {
+    /// Why the stream has to end, once it has to. Asked before each piece of it: what was told before
+    /// the piece came holds for the piece, even if nobody has looked since.
+    pub(super) fn cut(&self) -> Option<Cut> {
+        if self.cut.get().is_none()
+            && let Some(active) = self.connection.stream.borrow_mut().as_mut()
+            && let Ok(cut) = active.told.try_recv()
+        {
+            self.cut.set(Some(cut));
+            active.patience = Some(Box::pin(sleep(CUT_PATIENCE)));
+        }
+        self.cut.get()
     }
 }
 

@@ -133,7 +133,7 @@ impl StreamRelay {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(upstream) = &mut self.upstream else { return Poll::Ready(None) };
-        let cut = self.hold.cut.get();
+        let cut = self.hold.cut();
         if let Some(cut) = cut
             && self.boundary.is_between_events()
         {

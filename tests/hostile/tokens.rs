@@ -9,7 +9,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::harness::{A, Connection, Gate, Recorder, agent_path, delete, mint, mint_until};
+use crate::harness::{
+    A, Connection, Gate, Recorder, Reply, Signal, agent_path, delete, mint, mint_until, says,
+};
 use crate::stage::Stage;
 
 fn use_of(gate: &Gate, token: &str) -> u16 {
@@ -50,6 +52,27 @@ fn deleted_token_stays_deleted_under_fire() {
             caller.join().unwrap();
         }
         assert_eq!(use_of(&stage.gate, &token), 401);
+    }
+}
+
+/// C-02: not even when the next event comes at the very moment of the deletion.
+#[test]
+fn event_that_comes_with_the_deletion_does_not_pass() {
+    let stage = Stage::set_with(&[("streams.per_token_max", 100.into())]);
+    for round in 0..100 {
+        let token = mint(&stage.gate, A, &["write_messages"]);
+        let signal = Signal::new();
+        let flood =
+            (0..50).fold(Reply::stream().event("one").wait(&signal), |reply, _| reply.event("two"));
+        stage.recorder.answer_next(flood.last_chunk());
+        let call = stage.gate.call("POST", &agent_path(A, "/messages/stream")).token(&token);
+        let (head, mut connection) = call.json(&says("hello")).start();
+        assert_eq!(head.status, 200);
+        connection.read_until("the first event", |text| text.contains("one"));
+        delete(&stage.gate, &token);
+        signal.raise();
+        let rest = connection.rest();
+        assert!(!rest.contains("two") && rest.contains("token_revoked"), "round {round}: {rest}");
     }
 }
 
