@@ -57,9 +57,9 @@ def belongings(agent):
     own("POST", f"/v1/agents/{agent}/messages", {"messages": user(text)})
     messages = own("GET", f"/v1/agents/{agent}/messages")
     blocks = own("GET", f"/v1/agents/{agent}/core-memory/blocks")
-    steps = own("GET", f"/v1/steps/?agent_id={agent}&order=desc")
+    step = next(message["step_id"] for message in messages if message.get("step_id"))
     return {"agent": agent, "run": run["id"], "conversation": conversation["id"], "message": messages[-1]["id"],
-            "block": blocks[0]["id"], "step": steps[0]["id"]}
+            "block": blocks[0]["id"], "step": step}
 
 
 def own(method, path, body=None):
