@@ -6,7 +6,7 @@ use serde::Deserializer as _;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The answer is not JSON, or nests deeper than [`DEPTH_MAX`].
+/// The answer is not JSON, or nests deeper than 64 levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the answer is not JSON that can be read whole")]
 pub struct Unreadable;

@@ -15,7 +15,7 @@ pub struct BodyLimits {
     pub bytes_max: u64,
     /// Time for the whole body; none for a body that is only as slow as the minimum rate.
     pub time_max: Option<Duration>,
-    /// Bytes a second that must come on average, after [`RATE_GRACE`].
+    /// Bytes a second that must come on average, after the first 10 s.
     pub rate_min: u32,
 }
 

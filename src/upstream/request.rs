@@ -78,9 +78,8 @@ impl OutgoingRequest {
                 | "trailer"
         );
         // Without an early end, the compiler looks at many bytes at once.
-        let plain = value.as_bytes().iter().fold(true, |plain, byte| {
-            plain & ((*byte >= 0x20) & (*byte < 0x7f) | (*byte == b'\t'))
-        });
+        let odd = |byte: &u8| u32::from(!matches!(byte, b'\t' | 0x20..=0x7e));
+        let plain = value.as_bytes().iter().map(odd).sum::<u32>() == 0;
         if framing || !plain {
             return Err(Unsendable);
         }

@@ -61,7 +61,7 @@ impl Line {
         if self.second != now.as_second() || self.second_text.is_empty() {
             self.second = now.as_second();
             let text = format!("{now:.0}");
-            self.second_text = text.trim_end_matches('Z').to_owned();
+            text.trim_end_matches('Z').clone_into(&mut self.second_text);
         }
     }
 }
@@ -131,9 +131,9 @@ struct Escaped<'a> {
 impl fmt::Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         // Without an early end, the compiler looks at many bytes at once.
-        let harmless = text.bytes().fold(true, |harmless, byte| {
-            harmless & (byte >= 0x20) & (byte < 0x7f) & (byte != b'"') & (byte != b'\\')
-        });
+        let harmful =
+            |byte: u8| u32::from(!matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~'));
+        let harmless = text.bytes().map(harmful).sum::<u32>() == 0;
         if harmless && text.len() <= self.left {
             self.left -= text.len();
             self.text.push_str(text);
