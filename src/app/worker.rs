@@ -9,7 +9,6 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use aws_lc_rs::rand;
 use hyper::service::service_fn;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
@@ -52,7 +51,7 @@ struct Worker {
 
 pub(super) fn start(seed: Seed) -> Result<JoinHandle<()>, StartError> {
     let mut random = [0; 8];
-    rand::fill(&mut random).map_err(|_| StartError::Randomness)?;
+    getrandom::fill(&mut random).map_err(|_| StartError::Randomness)?;
     let request_ids = u64::from_ne_bytes(random);
     spawn_thread(format!("ckgate-{}", seed.number), move |runtime| {
         let Seed { assembled, public, control, draining, drain_timeout, .. } = seed;

@@ -18,7 +18,6 @@ mod tests;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 
-use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -213,7 +212,7 @@ impl Interrupt {
 /// 43 characters that nobody guesses.
 fn random_text() -> Result<String, DemoError> {
     let mut bytes = [0; 32];
-    rand::fill(&mut bytes)
+    getrandom::fill(&mut bytes)
         .map_err(|_| DemoError::Process(io::Error::other("the system gave no randomness")))?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }

@@ -5,8 +5,6 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::rand;
-
 use crate::token::Secret;
 
 /// A fresh directory that only this user can enter; it is removed with all its files when dropped.
@@ -18,7 +16,8 @@ impl ScratchDirectory {
     /// is already there fails, so nobody can have prepared it.
     pub(super) fn create() -> io::Result<Self> {
         let mut random = [0; 16];
-        rand::fill(&mut random).map_err(|_| io::Error::other("the system gave no randomness"))?;
+        getrandom::fill(&mut random)
+            .map_err(|_| io::Error::other("the system gave no randomness"))?;
         let name = format!("ckgate-demo-{:032x}", u128::from_be_bytes(random));
         let path = std::env::temp_dir().join(name);
         DirBuilder::new().mode(0o700).create(&path)?;

@@ -1,6 +1,5 @@
 use std::fmt;
 
-use aws_lc_rs::rand;
 use jiff::Timestamp;
 
 use crate::policy::hex;
@@ -20,12 +19,12 @@ impl TokenId {
     /// A fresh id for a token made at `now`.
     ///
     /// Fails only when the operating system cannot give randomness.
-    pub fn generate(now: Timestamp) -> Result<Self, aws_lc_rs::error::Unspecified> {
+    pub fn generate(now: Timestamp) -> Result<Self, getrandom::Error> {
         let mut bytes = [0; Self::LENGTH];
         let (time, random) = bytes.split_at_mut(6);
         let milliseconds = now.as_millisecond().max(0).to_be_bytes();
         time.copy_from_slice(milliseconds.last_chunk::<6>().unwrap_or(&[0; 6]));
-        rand::fill(random)?;
+        getrandom::fill(random)?;
         Ok(Self(bytes))
     }
 

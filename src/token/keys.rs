@@ -1,4 +1,4 @@
-use aws_lc_rs::{hkdf, hmac, rand};
+use aws_lc_rs::{hkdf, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
@@ -33,9 +33,9 @@ pub enum KeyRingError {
 
 impl MasterKey {
     /// A fresh key. Fails only when the operating system cannot give randomness.
-    pub fn generate() -> Result<Self, aws_lc_rs::error::Unspecified> {
+    pub fn generate() -> Result<Self, getrandom::Error> {
         let mut bytes = Zeroizing::new([0; MASTER_KEY_BYTES]);
-        rand::fill(bytes.as_mut())?;
+        getrandom::fill(bytes.as_mut())?;
         Ok(Self(bytes))
     }
 
