@@ -54,25 +54,41 @@ impl AgentId {
     }
 }
 
+/// The value of each lower-case hexadecimal digit; 0xff for every other byte.
+#[expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "the compiler evaluates it, and would refuse"
+)]
+const DIGIT_VALUES: [u8; 256] = {
+    let mut values = [0xff; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
+
 /// Parses `xxxxxxxx-xxxx-4xxx-[89ab]xxx-xxxxxxxxxxxx`, lower case only.
 pub(super) fn parse_uuid4(text: &[u8]) -> Option<u128> {
-    if text.len() != 36 {
-        return None;
-    }
+    let text: &[u8; 36] = text.try_into().ok()?;
     let mut uuid: u128 = 0;
-    for (at, byte) in text.iter().enumerate() {
-        if matches!(at, 8 | 13 | 18 | 23) {
-            if *byte != b'-' {
-                return None;
-            }
-            continue;
+    let mut odd = 0;
+    for (from, to, hyphen) in
+        [(0, 8, true), (9, 13, true), (14, 18, true), (19, 23, true), (24, 36, false)]
+    {
+        for byte in text.get(from..to)? {
+            let value = DIGIT_VALUES.get(usize::from(*byte)).copied().unwrap_or(0xff);
+            odd |= value;
+            uuid = (uuid << 4) | u128::from(value & 0xf);
         }
-        let digit = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            _ => return None,
-        };
-        uuid = (uuid << 4) | u128::from(digit);
+        if hyphen && text.get(to) != Some(&b'-') {
+            return None;
+        }
+    }
+    if odd & 0xf0 != 0 {
+        return None;
     }
     AgentId::from_u128(uuid).map(AgentId::as_u128)
 }

@@ -99,6 +99,11 @@ fn check_segment(segment: &[u8]) -> Result<bool, PathRefusal> {
         [b'.'] | [b'.', b'.'] => return Err(PathRefusal::DotSegment),
         _ => {}
     }
+    // The usual segment has nothing to look at twice.
+    let literal = |byte: &u8| LITERALS.get(usize::from(*byte)).copied().unwrap_or(false);
+    if segment.iter().all(literal) {
+        return Ok(false);
+    }
     let mut escaped = false;
     let mut rest = segment;
     while let [byte, after @ ..] = rest {
@@ -128,6 +133,22 @@ const fn is_literal(byte: u8) -> bool {
             b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@'
         )
 }
+
+/// [`is_literal`] for every byte.
+#[expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "the compiler evaluates it, and would refuse"
+)]
+const LITERALS: [bool; 256] = {
+    let mut literals = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        literals[byte] = is_literal(byte as u8);
+        byte += 1;
+    }
+    literals
+};
 
 const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
