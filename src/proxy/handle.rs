@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -310,7 +310,12 @@ impl<'a> Line<'a> {
             if let Refusal::Upstream(error) = &refusal {
                 self.core.gate.metrics.upstream_failure(error.failure.label());
             }
-            refusal.answer(self.request_id).map(ReplyBody::whole)
+            let mut answer = refusal.answer(self.request_id);
+            // The body may still be on its way: whoever sends it must not send a request behind it.
+            if announces_body(&self.head.headers) {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            answer.map(ReplyBody::whole)
         });
         let headers = response.headers_mut();
         cors::vary(headers);
