@@ -39,7 +39,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "token_api",
-        &["answer", "audit", "cache", "clock", "config", "policy", "store", "telemetry", "token"],
+        &[
+            "answer",
+            "audit",
+            "cache",
+            "clock",
+            "config",
+            "policy",
+            "server",
+            "store",
+            "telemetry",
+            "token",
+        ],
     ),
     (
         "app",

@@ -1,6 +1,5 @@
 //! The admin listener: health, readiness, metrics. Never reachable through the public one.
 
-use std::convert::Infallible;
 use std::net::TcpListener as StdTcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,8 +10,6 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::spawn_local;
@@ -20,7 +17,7 @@ use tokio::task::spawn_local;
 use super::background::Signals;
 use crate::answer;
 use crate::proxy::Gate;
-use crate::server::{self, ConnectionCount, ConnectionSettings};
+use crate::server::{self, ConnectionCount, ConnectionSettings, RequestBody};
 
 /// Connections open at once.
 const CONNECTIONS_MAX: usize = 64;
@@ -48,10 +45,7 @@ pub(super) async fn serve(admin: Rc<Admin>, listener: StdTcpListener) {
         let admin = Rc::clone(&admin);
         spawn_local(async move {
             let _accepted = accepted;
-            let service = service_fn(|request| {
-                let answer = admin.answer(&request);
-                async move { Ok::<_, Infallible>(answer) }
-            });
+            let service = async |request| admin.answer(&request);
             let stopped = admin.signals.stopped.clone();
             let never = |_: &mut std::task::Context<'_>| Poll::Pending;
             server::serve_connection(TokioIo::new(stream), SETTINGS, service, stopped, never).await;
@@ -64,7 +58,7 @@ impl Admin {
         !*self.signals.draining.borrow() && self.gate.records.freshness().is_fresh(Instant::now())
     }
 
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    fn answer(&self, request: &Request<RequestBody>) -> Response<Full<Bytes>> {
         let admits = matches!(*request.method(), Method::GET | Method::HEAD);
         let (status, text) = match request.uri().path() {
             _ if !admits => {

@@ -1,7 +1,6 @@
 //! One core: accepts connections, serves them to their end, and keeps its own upstream pool.
 
 use std::cell::{Cell, RefCell};
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,7 +8,6 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hyper::service::service_fn;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::spawn_local;
@@ -140,17 +138,11 @@ impl Worker {
         let scratch = Rc::clone(&self.scratch);
         let guard = Guard::new(stream, self.assembled.guard, Rc::clone(&heads), scratch);
         let connection = Rc::new(Connection::new(address.ip()));
-        let service = service_fn(|request| {
-            // Asked at once, in the order in which heads came.
+        let service = async |request| {
             let well_formed = heads.next();
-            let (worker, connection) = (&self, &connection);
-            async move {
-                let own =
-                    async |request: OwnRequest<'_>| worker.answer_own(request, token_api).await;
-                let answer = proxy::handle(&worker.core, connection, well_formed, request, own);
-                Ok::<_, Infallible>(answer.await)
-            }
-        });
+            let own = async |request: OwnRequest<'_>| self.answer_own(request, token_api).await;
+            proxy::handle(&self.core, &connection, well_formed, request, own).await
+        };
         let watchdog = |cx: &mut Context<'_>| -> Poll<Wanted> {
             connection.poll_attention(cx).map(|attention| match attention {
                 Attention::Look => Wanted::Attention,

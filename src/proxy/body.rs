@@ -5,8 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
+
+use crate::server::{BrokenBody, RequestBody};
 
 /// Limits of a caller's body.
 #[derive(Clone, Copy, Debug)]
@@ -32,14 +33,14 @@ pub enum BodyProblem {
     #[error("the body came too slowly")]
     TooSlow,
     /// The connection broke, or the framing did.
-    #[error("the body broke off, or its framing is malformed")]
-    Broken(#[source] hyper::Error),
+    #[error(transparent)]
+    Broken(BrokenBody),
 }
 
 /// A caller's body with its limits held: bytes, time, and rate. The deadline moves on as bytes come.
 #[derive(Debug)]
 pub struct MeteredBody {
-    incoming: Incoming,
+    incoming: RequestBody,
     limits: BodyLimits,
     began: Instant,
     received: u64,
@@ -48,7 +49,7 @@ pub struct MeteredBody {
 
 impl MeteredBody {
     /// Holds `incoming` to `limits`; refuses at once a length that is known to be too large.
-    pub fn new(incoming: Incoming, limits: BodyLimits) -> Result<Self, BodyProblem> {
+    pub fn new(incoming: RequestBody, limits: BodyLimits) -> Result<Self, BodyProblem> {
         if incoming.size_hint().lower() > limits.bytes_max {
             return Err(BodyProblem::TooLarge(limits.bytes_max));
         }
@@ -99,7 +100,7 @@ impl Body for MeteredBody {
 }
 
 /// Reads a body whole.
-pub async fn collect(incoming: Incoming, limits: BodyLimits) -> Result<Bytes, BodyProblem> {
+pub async fn collect(incoming: RequestBody, limits: BodyLimits) -> Result<Bytes, BodyProblem> {
     let body = MeteredBody::new(incoming, limits)?;
     if body.is_end_stream() {
         return Ok(Bytes::new());

@@ -6,7 +6,6 @@ use http::header::{
     ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT,
 };
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 
 use super::body::{BodyProblem, MeteredBody};
 use super::core::Core;
@@ -15,6 +14,7 @@ use super::reject::Refusal;
 use super::reply::is_wanted;
 use crate::answer::{RequestId, X_REQUEST_ID};
 use crate::policy::{Permit, PermittedBody};
+use crate::server::RequestBody;
 use crate::upstream::{AnswerBody, Failure, OutgoingBody, OutgoingRequest, UpstreamError};
 
 /// Selects the acting user upstream. Written with an underscore, and so by nobody but the gate.
@@ -34,7 +34,7 @@ pub(super) async fn forward(
     permit: Permit<'_>,
     account: &KnownAccount,
     client_headers: &HeaderMap,
-    unread: Option<Incoming>,
+    unread: Option<RequestBody>,
     request_id: RequestId,
 ) -> Result<http::Response<AnswerBody>, Refusal> {
     let request = build(core, &permit, account, client_headers, unread, request_id)?;
@@ -59,7 +59,7 @@ fn build(
     permit: &Permit<'_>,
     account: &KnownAccount,
     client_headers: &HeaderMap,
-    unread: Option<Incoming>,
+    unread: Option<RequestBody>,
     request_id: RequestId,
 ) -> Result<OutgoingRequest, Refusal> {
     let (body, content_type) = match (permit.body(), unread) {

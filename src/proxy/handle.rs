@@ -6,7 +6,6 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response};
-use hyper::body::Incoming;
 use jiff::Timestamp;
 
 use super::body::collect;
@@ -22,7 +21,7 @@ use crate::answer::{RequestId, X_REQUEST_ID};
 use crate::audit::{Operation, RequestEvent};
 use crate::cache::{Cut, Known, StreamLease};
 use crate::policy::{self, Denial, Judged, OriginHeader, Permit};
-use crate::server::Malformed;
+use crate::server::{Malformed, RequestBody};
 use crate::telemetry::Outcome;
 use crate::token::Record;
 
@@ -37,7 +36,7 @@ pub struct OwnRequest<'a> {
     /// Its head.
     pub head: &'a Parts,
     /// Its body.
-    pub body: Incoming,
+    pub body: RequestBody,
     /// Its id.
     pub request_id: RequestId,
     /// When it came.
@@ -49,7 +48,7 @@ pub async fn handle<F>(
     core: &Core,
     connection: &Rc<Connection>,
     well_formed: Result<(), Malformed>,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     own: F,
 ) -> Response<ReplyBody>
 where
@@ -88,7 +87,7 @@ struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    async fn run<F>(&mut self, body: Incoming, own: F) -> Result<Response<ReplyBody>, Refusal>
+    async fn run<F>(&mut self, body: RequestBody, own: F) -> Result<Response<ReplyBody>, Refusal>
     where
         F: AsyncFnOnce(OwnRequest<'_>) -> Option<(&'static str, Response<Bytes>)>,
     {
@@ -145,7 +144,7 @@ impl<'a> Line<'a> {
         known: &Known,
         account: &KnownAccount,
         received: &Received<'_>,
-        body: Incoming,
+        body: RequestBody,
     ) -> Result<Permit<'a>, Refusal> {
         let core: &'a Core = self.core;
         let gate = &*core.gate;
@@ -214,7 +213,7 @@ impl<'a> Line<'a> {
         &mut self,
         permit: Permit<'_>,
         account: &KnownAccount,
-        unread: Option<Incoming>,
+        unread: Option<RequestBody>,
         record: Option<&Record>,
     ) -> Result<Response<ReplyBody>, Refusal> {
         let gate = &*self.core.gate;
@@ -275,7 +274,7 @@ impl<'a> Line<'a> {
     async fn answer_own<F>(
         &mut self,
         account: &KnownAccount,
-        body: Incoming,
+        body: RequestBody,
         own: F,
     ) -> Result<Response<ReplyBody>, Refusal>
     where

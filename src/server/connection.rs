@@ -7,12 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
-use hyper::service::Service;
+use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use tokio::sync::watch;
+
+use super::body::RequestBody;
 
 /// Limits of one HTTP/1.1 connection.
 #[derive(Clone, Copy, Debug)]
@@ -44,10 +45,15 @@ pub async fn serve_connection<I, S, B>(
     mut watchdog: impl FnMut(&mut Context<'_>) -> Poll<Wanted>,
 ) where
     I: Read + Write + Unpin,
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: AsyncFn(Request<RequestBody>) -> Response<B>,
     B: Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let service = &service;
+    let service = service_fn(|request: Request<hyper::body::Incoming>| {
+        let answering = service(request.map(RequestBody::from));
+        async move { Ok::<_, Infallible>(answering.await) }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(settings.keep_alive_timeout)

@@ -4,6 +4,7 @@
 //! hyper does not have. Leaves what a request means to `proxy` and `token_api`. Must always hold:
 //! hyper sees only heads and framing that [`Guard`] has found unambiguous.
 
+mod body;
 mod chunked;
 mod connection;
 mod guard;
@@ -13,6 +14,7 @@ mod listener;
 #[cfg(test)]
 mod tests;
 
+pub use body::{BrokenBody, RequestBody};
 pub use chunked::{ChunkedFraming, ChunkedRefusal};
 pub use connection::{ConnectionSettings, Wanted, serve_connection};
 pub use guard::{Guard, GuardSettings, Heads};

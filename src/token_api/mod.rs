@@ -21,7 +21,6 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
 use jiff::{SignedDuration, Timestamp};
 
 #[cfg(feature = "fuzzing")]
@@ -29,6 +28,7 @@ pub(crate) use self::expiry::parse as parse_expiry;
 use self::reject::Rejection;
 use crate::answer::{self, RequestId};
 use crate::cache::{OpenStreams, Records};
+use crate::server::RequestBody;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::token::{AccountName, KeyRing};
@@ -64,7 +64,7 @@ pub struct Asked<'a> {
     /// The path below the collection of tokens, without it.
     pub path_below: &'a str,
     /// Its body.
-    pub body: Incoming,
+    pub body: RequestBody,
     /// Its id.
     pub request_id: RequestId,
     /// When it came.
@@ -89,7 +89,7 @@ impl TokenApi {
 }
 
 /// Reads a request's body whole; one that announces too much is not waited for.
-async fn read_body(body: Incoming) -> Result<Bytes, Rejection> {
+async fn read_body(body: RequestBody) -> Result<Bytes, Rejection> {
     if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
         return Err(Rejection::BodyUnreadable { bytes_max: BODY_BYTES_MAX });
     }

@@ -38,7 +38,7 @@ async fn read(limits: BodyLimits, framing: &str, pieces: &[(u64, &[u8])], leaves
         let sender = sender.lock().unwrap().take();
         async move {
             let began = Instant::now();
-            let outcome = match collect(request.into_body(), limits).await {
+            let outcome = match collect(request.into_body().into(), limits).await {
                 Ok(bytes) => Outcome::Whole(bytes.len()),
                 Err(BodyProblem::TooLarge(max)) => {
                     assert_eq!(max, limits.bytes_max);

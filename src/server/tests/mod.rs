@@ -5,7 +5,6 @@ mod heads;
 mod splits;
 
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -13,14 +12,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use super::{
-    ConnectionSettings, Guard, GuardSettings, HeadLimits, Heads, Malformed, serve_connection,
+    ConnectionSettings, Guard, GuardSettings, HeadLimits, Heads, Malformed, RequestBody,
+    serve_connection,
 };
 
 const LIMITS: HeadLimits =
@@ -46,26 +44,23 @@ where
     let heads = Rc::new(Heads::default());
     let guard = Guard::new(stream, settings, Rc::clone(&heads), Rc::default());
     let seen = RefCell::new(Vec::new());
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = async |request: Request<RequestBody>| {
         let well_formed = heads.next();
-        let seen = &seen;
-        async move {
-            let (head, body) = request.into_parts();
-            let body = body.collect().await.map(http_body_util::Collected::to_bytes);
-            let body = body.map_err(|_| "broken".to_owned());
-            let body = body.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-            let refused = well_formed.is_err();
-            let request = format!("{} {} {body:?}", head.method, head.uri);
-            seen.borrow_mut().push(well_formed.map(|()| request));
-            let mut response = Response::new(Full::new(Bytes::from(vec![b'x'; answer_bytes])));
-            if refused {
-                *response.status_mut() = http::StatusCode::BAD_REQUEST;
-                let close = http::HeaderValue::from_static("close");
-                response.headers_mut().insert(http::header::CONNECTION, close);
-            }
-            Ok::<_, Infallible>(response)
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.map(http_body_util::Collected::to_bytes);
+        let body = body.map_err(|_| "broken".to_owned());
+        let body = body.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let refused = well_formed.is_err();
+        let request = format!("{} {} {body:?}", head.method, head.uri);
+        seen.borrow_mut().push(well_formed.map(|()| request));
+        let mut response = Response::new(Full::new(Bytes::from(vec![b'x'; answer_bytes])));
+        if refused {
+            *response.status_mut() = http::StatusCode::BAD_REQUEST;
+            let close = http::HeaderValue::from_static("close");
+            response.headers_mut().insert(http::header::CONNECTION, close);
         }
-    });
+        response
+    };
     let connection = ConnectionSettings {
         keep_alive_timeout: KEEP_ALIVE,
         headers_max: LIMITS.headers_max,
