@@ -15,6 +15,7 @@ pub mod demo;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod json;
 pub mod policy;
 pub mod proxy;
 pub mod server;

@@ -107,8 +107,11 @@ pub(super) fn is_forwarded(name: &str) -> bool {
     matches!(name, "accept" | "accept-language" | "user-agent" | "content-type") || is_sdk(name)
 }
 
+/// What the SDKs say of themselves. A name with `_` or another rare character is none of theirs: some
+/// servers read it as one with `-`.
 fn is_sdk(name: &str) -> bool {
-    name.starts_with("x-stainless-") || name.starts_with("x-fern-")
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (name.starts_with("x-stainless-") || name.starts_with("x-fern-")) && name.bytes().all(plain)
 }
 
 /// The caller's headers that are passed on.

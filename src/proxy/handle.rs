@@ -383,5 +383,5 @@ fn is_event_stream(headers: &http::HeaderMap) -> bool {
 
 fn is_identity_coded(head: &Parts) -> bool {
     const CONTENT_ENCODING: HeaderName = http::header::CONTENT_ENCODING;
-    head.headers.get(CONTENT_ENCODING).is_none_or(|coding| coding == "identity")
+    head.headers.get_all(CONTENT_ENCODING).iter().all(|coding| coding == "identity")
 }

@@ -14,6 +14,7 @@ use super::core::Core;
 use super::forward::{JSON, SDK_VERSION, SDK_VERSION_STAND_IN, USER_ID};
 use super::identify::KnownAccount;
 use crate::answer::{RequestId, X_REQUEST_ID};
+use crate::json::Object;
 use crate::policy::{AgentId, OwnedId};
 use crate::upstream::{OutgoingBody, OutgoingRequest, Unsendable, UpstreamError};
 
@@ -106,7 +107,8 @@ async fn ask(
     }
     let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
     let body = body.map_err(|_| OwnerUnknown::Unreadable)?.to_bytes();
-    let owned: Owned = serde_json::from_slice(&body).map_err(|_| OwnerUnknown::Unreadable)?;
+    let owned = serde_json::from_slice::<Object<Owned>>(&body);
+    let Object(owned) = owned.map_err(|_| OwnerUnknown::Unreadable)?;
     if OwnedId::parse(&owned.id) != Some(id) {
         return Err(OwnerUnknown::Unreadable);
     }

@@ -54,9 +54,20 @@ pub(super) fn admit(
         let relative = location.as_ref().and_then(|location| make_relative(location, authority));
         parts.headers.extend(relative.map(|relative| (LOCATION, relative)));
     }
+    // Which of two types counts would be for each reader to decide.
+    if parts.headers.get_all(CONTENT_TYPE).iter().nth(1).is_some() {
+        return Err(Refusal::Answer("the upstream's answer has two content types"));
+    }
     // What the upstream speaks is not what the gate speaks.
     parts.version = http::Version::HTTP_11;
     Ok(Response::from_parts(parts, body))
+}
+
+/// Whether this is the media type of JSON in UTF-8 (RFC 8259 §8.1), in the letter case the upstream has.
+fn is_json(content_type: &[u8]) -> bool {
+    let mut parts = content_type.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    parts.next() == Some(b"application/json")
+        && parts.all(|parameter| parameter.eq_ignore_ascii_case(b"charset=utf-8"))
 }
 
 /// The path and query of a location on the upstream itself.
@@ -79,8 +90,7 @@ pub(super) async fn redact(
 ) -> Result<Response<ReplyBody>, Refusal> {
     let (mut parts, body) = answer.into_parts();
     let content_type = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let is_json = content_type.is_some_and(|value| value.starts_with(b"application/json"));
-    if !is_json || parts.headers.contains_key(CONTENT_ENCODING) {
+    if !content_type.is_some_and(is_json) || parts.headers.contains_key(CONTENT_ENCODING) {
         return Err(Refusal::Answer("the upstream's answer is not plain JSON and was not relayed"));
     }
     let whole = Limited::new(body, bytes_max).collect().await.map_err(|_| {
@@ -88,6 +98,8 @@ pub(super) async fn redact(
     })?;
     let whole = whole.to_bytes();
     if whole.is_empty() {
+        // In the answer to a HEAD: the length with what is removed.
+        parts.headers.remove(CONTENT_LENGTH);
         return Ok(Response::from_parts(parts, ReplyBody::whole(whole)));
     }
     let redacted = policy::redact(&whole, names)

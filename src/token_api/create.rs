@@ -7,6 +7,7 @@ use super::wire::{CreateBody, EntryBody, TokenBody};
 use super::{Asked, LIFETIME_DEFAULT, TokenApi, expiry, read_body};
 use crate::answer;
 use crate::audit;
+use crate::json::Object;
 use crate::policy::{AgentId, BoundHost, Grant, Permission, Permissions, PolicyEntry};
 use crate::store::TokenStore as _;
 use crate::token::{Record, TokenId};
@@ -45,7 +46,7 @@ impl TokenApi {
 
 fn parse(body: &[u8]) -> Result<CreateBody, Rejection> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let Object(parsed) = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let place = if path == "." { "body".to_owned() } else { path };
         Rejection::invalid(place, error.into_inner().to_string())
@@ -55,13 +56,13 @@ fn parse(body: &[u8]) -> Result<CreateBody, Rejection> {
 }
 
 /// Reads the policy; entries for the same agent become their union.
-fn entries(policy: &[EntryBody]) -> Result<Vec<PolicyEntry>, Rejection> {
+fn entries(policy: &[Object<EntryBody>]) -> Result<Vec<PolicyEntry>, Rejection> {
     if policy.is_empty() || policy.len() > ENTRIES_MAX {
         let problem = format!("must have 1 to {ENTRIES_MAX} entries, not {}", policy.len());
         return Err(Rejection::invalid("policy", problem));
     }
     let mut entries: Vec<PolicyEntry> = Vec::with_capacity(policy.len());
-    for (index, entry) in policy.iter().enumerate() {
+    for (index, Object(entry)) in policy.iter().enumerate() {
         let entry = read_entry(entry, index)?;
         match entries.iter_mut().find(|earlier| earlier.agent == entry.agent) {
             Some(earlier) => earlier.access = earlier.access.union(entry.access),

@@ -75,7 +75,9 @@ impl TokenApi {
     /// Answers one request; the name is that of the operation, for the log.
     pub async fn answer(&self, asked: Asked<'_>) -> (&'static str, Response<Bytes>) {
         let request_id = asked.request_id;
-        let segment = asked.path_below.trim_matches('/');
+        let below = asked.path_below;
+        let below = below.strip_prefix('/').unwrap_or(below);
+        let segment = below.strip_suffix('/').unwrap_or(below);
         let (operation, answered) = match (&asked.head.method, segment) {
             (&Method::POST, "") => ("tokens.create", self.create(asked).await),
             (&Method::GET | &Method::HEAD, "") => ("tokens.list", self.list(asked).await),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::json::Object;
 use crate::policy::{AgentId, Permission, PolicyEntry};
 use crate::token::{KeyRing, Record, TokenText};
 
@@ -9,7 +10,7 @@ use crate::token::{KeyRing, Record, TokenText};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateBody {
-    pub(super) policy: Vec<EntryBody>,
+    pub(super) policy: Vec<Object<EntryBody>>,
     pub(super) hostname: String,
     /// JS SDK 0.x takes `expiresAt` from its caller.
     #[serde(default, alias = "expiresAt")]

@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-use super::answer_head::{AnswerFraming, BadAnswer};
+use super::answer_head::{AnswerFraming, BadAnswer, ends_lines_in_crlf};
 use super::client::Client;
 use super::error::BodyError;
 use super::exchange::READ_BYTES;
@@ -19,6 +19,9 @@ use super::exchange::READ_BYTES;
 const WHOLE_CHUNK_BYTES_MAX: usize = 64 << 10;
 /// Longest line that announces a chunk: eight digits and CRLF.
 const CHUNK_LINE_BYTES_MAX: usize = 10;
+/// Most trailer fields behind a chunked body, and their bytes.
+const TRAILERS_MAX: usize = 16;
+const TRAILER_BYTES_MAX: usize = 4 << 10;
 
 /// An answer's body as it comes from the upstream. Dropping it before its end drops the connection.
 #[derive(Debug)]
@@ -48,8 +51,8 @@ enum At {
     Chunk(u64),
     /// The line end behind a chunk's data.
     ChunkEnd,
-    /// The line end behind the last chunk.
-    LastChunk,
+    /// The trailer fields behind the last chunk, and the empty line behind them.
+    Trailers,
     /// Whatever comes until the connection ends.
     UntilClose,
     End,
@@ -113,18 +116,20 @@ impl AnswerBody {
                 }
                 At::ChunkSize => match self.take_chunk_size()? {
                     None => return Ok(None),
-                    Some(0) => self.at = At::LastChunk,
+                    Some(0) => self.at = At::Trailers,
                     Some(size) => self.at = At::Chunk(size),
                 },
-                At::ChunkEnd | At::LastChunk => {
+                At::ChunkEnd => {
                     if !self.take_line_end()? {
                         return Ok(None);
                     }
-                    if self.at == At::LastChunk {
-                        self.end();
-                    } else {
-                        self.at = At::ChunkSize;
+                    self.at = At::ChunkSize;
+                }
+                At::Trailers => {
+                    if !self.take_trailers()? {
+                        return Ok(None);
                     }
+                    self.end();
                 }
             }
         }
@@ -165,6 +170,25 @@ impl AnswerBody {
                 Ok(true)
             }
             [] | [b'\r'] => Ok(false),
+            _ => Err(BadAnswer::Chunks),
+        }
+    }
+
+    /// Drops the trailer fields: what they say was nobody's to rely on. A connection that had some is
+    /// not used again.
+    fn take_trailers(&mut self) -> Result<bool, BadAnswer> {
+        let mut fields = [httparse::EMPTY_HEADER; TRAILERS_MAX];
+        let looked_at = self.held.get(..TRAILER_BYTES_MAX).unwrap_or(&self.held);
+        match httparse::parse_headers(looked_at, &mut fields) {
+            Ok(httparse::Status::Complete((length, fields)))
+                if looked_at.get(..length).is_some_and(ends_lines_in_crlf) =>
+            {
+                let none = fields.is_empty();
+                self.held.advance(length);
+                self.returns_to = self.returns_to.take().filter(|_| none);
+                Ok(true)
+            }
+            Ok(httparse::Status::Partial) if self.held.len() < TRAILER_BYTES_MAX => Ok(false),
             _ => Err(BadAnswer::Chunks),
         }
     }

@@ -82,8 +82,13 @@ pub(crate) fn parse(
         Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(BadAnswer::TooLarge),
         Err(_) => return Err(BadAnswer::Head),
     };
-    let status =
-        answer.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(BadAnswer::Head)?;
+    // Empty lines before it, and bare line feeds, are admitted by the parser.
+    if !bytes.starts_with(b"H") || !bytes.get(..length).is_some_and(ends_lines_in_crlf) {
+        return Err(BadAnswer::Head);
+    }
+    // RFC 9110 §15: there are five classes.
+    let status = answer.code.filter(|code| *code < 600);
+    let status = status.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(BadAnswer::Head)?;
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(BadAnswer::SwitchesProtocols);
     }
@@ -116,6 +121,12 @@ pub(crate) fn parse(
     Ok(Parsed::Final(AnswerHead { status, headers: kept, framing, keeps_alive }, length))
 }
 
+/// Whether no line ends in a bare line feed.
+pub(super) fn ends_lines_in_crlf(lines: &[u8]) -> bool {
+    let ends = |at: usize| at.checked_sub(1).and_then(|before| lines.get(before)) == Some(&b'\r');
+    memchr::memchr_iter(b'\n', lines).all(ends)
+}
+
 #[derive(Default)]
 struct Facts {
     length: Option<u64>,
@@ -132,8 +143,10 @@ impl Facts {
             }
             14 if name.eq_ignore_ascii_case("content-length") => {
                 let digits = std::str::from_utf8(value).map_err(|_| BadAnswer::Length)?;
-                let plain =
-                    !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+                // As it would be passed on: without a sign or leading zeros.
+                let plain = !digits.is_empty()
+                    && digits.bytes().all(|digit| digit.is_ascii_digit())
+                    && (digits.len() == 1 || !digits.starts_with('0'));
                 let length = if plain { digits.parse().ok() } else { None };
                 let length = length.ok_or(BadAnswer::Length)?;
                 if self.length.replace(length).is_some() {

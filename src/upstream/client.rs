@@ -16,9 +16,6 @@ use super::request::{Framing, OutgoingRequest};
 use crate::config::{Upstream, is_metadata_address};
 use crate::telemetry::Metrics;
 
-/// A connection that was idle for longer is asked once more whether the upstream has closed it.
-const PEEKED_AFTER: Duration = Duration::from_millis(2);
-
 /// A client for one core: its connections are made, used and kept there.
 #[derive(Debug)]
 pub struct Client {
@@ -123,9 +120,7 @@ impl Client {
                 self.idle.borrow_mut().clear();
                 return None;
             }
-            let silent =
-                if idle_for > PEEKED_AFTER { is_silent(&stream) } else { may_be_silent(&stream) };
-            if silent {
+            if is_silent(&stream) {
                 return Some(stream);
             }
         }
@@ -172,13 +167,8 @@ impl Client {
     }
 }
 
-/// Whether the runtime has not heard of anything to read: neither an end nor unasked bytes.
-fn may_be_silent(stream: &TcpStream) -> bool {
-    let mut byte = [0];
-    matches!(stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-}
-
-/// The same, asked of the system.
+/// Whether there is nothing to read: neither an end nor unasked bytes. The system is asked, since the
+/// runtime may not have heard of them yet, and they would be taken for the next answer.
 fn is_silent(stream: &TcpStream) -> bool {
     let mut byte = [MaybeUninit::uninit()];
     matches!(SockRef::from(stream).peek(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)

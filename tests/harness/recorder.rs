@@ -262,6 +262,7 @@ fn write(mut stream: &TcpStream, number: usize, shared: &Shared, replies: &Recei
                     return;
                 }
             }
+            Step::Raise(signal) => signal.raise(),
             Step::Close => {
                 let _ = stream.shutdown(Shutdown::Write);
                 shared.change(|seen| seen.connections[number].ended = true);

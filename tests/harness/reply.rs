@@ -13,6 +13,8 @@ pub(super) enum Step {
     Send(Vec<u8>),
     /// Goes on when the test says so.
     Wait(Signal),
+    /// Tells the test that everything before has been sent.
+    Raise(Signal),
     /// Ends the connection in order.
     Close,
     /// Ends it with a reset.
@@ -82,6 +84,12 @@ impl Reply {
     /// Waits until the test raises `signal`.
     pub(crate) fn wait(mut self, signal: &Signal) -> Self {
         self.0.push(Step::Wait(signal.clone()));
+        self
+    }
+
+    /// Raises `signal` when it gets here.
+    pub(crate) fn raise(mut self, signal: &Signal) -> Self {
+        self.0.push(Step::Raise(signal.clone()));
         self
     }
 

@@ -250,7 +250,7 @@ fn text_that_is_no_token_is_refused_without_asking_the_store() {
         format!("ck-let-{}", "A".repeat(52)).into_bytes(),
         format!("ck-let-{}", "A".repeat(4096)).into_bytes(),
         format!("ck-let-{tail}=").into_bytes(),
-        format!("ck-let-{}", tail.replace(['-', '_'], "+")).into_bytes(),
+        format!("ck-let-{}", tail.replacen(&tail[20..21], "+", 1)).into_bytes(),
         format!("ck-let-{}", "\u{661}".repeat(52)).into_bytes(),
         format!("ck%2Dlet%2D{tail}").into_bytes(),
         format!("ck-let-{}", tail.to_lowercase()).into_bytes(),

@@ -9,6 +9,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod beyond;
 mod catalogue;
 mod cors;
 mod floods;
