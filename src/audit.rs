@@ -127,7 +127,7 @@ impl Drop for RequestEvent {
             self.metrics.refusal(reason);
         }
         let decision = match self.outcome {
-            Outcome::Forwarded => "permit",
+            Outcome::Forwarded | Outcome::Judged => "permit",
             Outcome::Answered => "answer",
             Outcome::Refused => "deny",
             Outcome::Failed => "fail",

@@ -11,6 +11,7 @@ pub mod cache;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod decision_api;
 pub mod demo;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -33,6 +33,8 @@ pub enum Outcome {
     Forwarded,
     /// The gate answered it itself: token API, preflight.
     Answered,
+    /// It was judged for another proxy, and may go.
+    Judged,
     /// It was refused.
     Refused,
     /// It was permitted, and the upstream or the store failed.
@@ -66,6 +68,7 @@ pub struct OperationCounters {
     metrics: Arc<Metrics>,
     forwarded: OnceCell<Counter>,
     answered: OnceCell<Counter>,
+    judged: OnceCell<Counter>,
     refused: OnceCell<Counter>,
     failed: OnceCell<Counter>,
 }
@@ -74,8 +77,9 @@ impl OperationCounters {
     /// The counters of the operation of this name, out of the route table.
     #[must_use]
     pub fn new(name: &str, metrics: Arc<Metrics>) -> Self {
-        let [forwarded, answered, refused, failed] = std::array::from_fn(|_| OnceCell::new());
-        Self { name: name.into(), metrics, forwarded, answered, refused, failed }
+        let [forwarded, answered, judged, refused, failed] =
+            std::array::from_fn(|_| OnceCell::new());
+        Self { name: name.into(), metrics, forwarded, answered, judged, refused, failed }
     }
 
     /// The operation's name.
@@ -89,6 +93,7 @@ impl OperationCounters {
         let counter = match outcome {
             Outcome::Forwarded => &self.forwarded,
             Outcome::Answered => &self.answered,
+            Outcome::Judged => &self.judged,
             Outcome::Refused => &self.refused,
             Outcome::Failed => &self.failed,
         };

@@ -39,6 +39,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
+    ("decision_api", &["answer", "proxy", "server"]),
     (
         "token_api",
         &[
@@ -63,6 +64,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "cache",
             "clock",
             "config",
+            "decision_api",
             "policy",
             "proxy",
             "server",

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +27,8 @@ pub(super) struct Assembled {
     pub(super) connection: ConnectionSettings,
     pub(super) connections: Arc<ConnectionCount>,
     pub(super) upstream: Arc<Upstream>,
+    /// Who may ask the decision API.
+    pub(super) peers: BTreeSet<IpAddr>,
 }
 
 pub(super) fn assemble(config: Config) -> Result<Assembled, StartError> {
@@ -98,6 +102,7 @@ pub(super) fn assemble(config: Config) -> Result<Assembled, StartError> {
         },
         connections,
         upstream: Arc::new(config.upstream),
+        peers: config.decision.peers,
     })
 }
 

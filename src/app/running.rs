@@ -52,6 +52,8 @@ pub struct Running {
     public: SocketAddr,
     admin: SocketAddr,
     control: Option<SocketAddr>,
+    decision: Option<SocketAddr>,
+    decision_grpc: Option<SocketAddr>,
     draining: watch::Sender<bool>,
     stopped: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
@@ -63,6 +65,8 @@ struct Listeners {
     public: TcpListener,
     admin: TcpListener,
     control: Option<TcpListener>,
+    decision: Option<TcpListener>,
+    decision_grpc: Option<TcpListener>,
 }
 
 /// Starts a gate. When this returns, its listeners take connections.
@@ -70,10 +74,14 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     let listeners = Listeners::bind(&config)?;
     let workers = config.server.workers;
     let drain_timeout = config.server.drain_timeout;
-    let Listeners { public, admin, control } = listeners;
+    let Listeners { public, admin, control, decision, decision_grpc } = listeners;
     let address = |listener: &TcpListener| listener.local_addr().map_err(StartError::Thread);
     let (public_address, admin_address) = (address(&public)?, address(&admin)?);
-    let control_address = control.as_ref().map(address).transpose()?;
+    let address_if_set =
+        |listener: &Option<TcpListener>| listener.as_ref().map(address).transpose();
+    let control_address = address_if_set(&control)?;
+    let decision_address = address_if_set(&decision)?;
+    let decision_grpc_address = address_if_set(&decision_grpc)?;
 
     let assembled = Arc::new(assemble(config)?);
     let (draining, drain_seen) = watch::channel(false);
@@ -88,6 +96,8 @@ pub fn start(config: Config) -> Result<Running, StartError> {
             assembled: Arc::clone(&assembled),
             public: clone(&public)?,
             control: control.as_ref().map(clone).transpose()?,
+            decision: decision.as_ref().map(clone).transpose()?,
+            decision_grpc: decision_grpc.as_ref().map(clone).transpose()?,
             draining: drain_seen.clone(),
             drain_timeout,
         })?);
@@ -96,6 +106,8 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         public: public_address,
         admin: admin_address,
         control: control_address,
+        decision: decision_address,
+        decision_grpc: decision_grpc_address,
         draining,
         stopped,
         workers: handles,
@@ -120,6 +132,8 @@ pub fn serve(config: Config) -> Result<(), StartError> {
         listen.public = %running.public,
         listen.admin = %running.admin,
         listen.control = running.control.map(tracing::field::display),
+        listen.decision = running.decision.map(tracing::field::display),
+        listen.decision_grpc = running.decision_grpc.map(tracing::field::display),
         version = env!("CARGO_PKG_VERSION"),
         "listening"
     );
@@ -176,6 +190,8 @@ impl Listeners {
             public: bind(config.listen.public)?,
             admin: bind(config.listen.admin)?,
             control: config.listen.control.map(bind).transpose()?,
+            decision: config.listen.decision.map(bind).transpose()?,
+            decision_grpc: config.listen.decision_grpc.map(bind).transpose()?,
         })
     }
 }

@@ -15,6 +15,7 @@ use tokio::task::spawn_local;
 use super::assemble::Assembled;
 use super::running::{LAST_WORDS, StartError, spawn_thread};
 use crate::cache::Cut;
+use crate::decision_api::{self, DecisionApi};
 use crate::proxy::{self, Attention, Connection, Core, OwnRequest, TOKEN_API_PATH};
 use crate::server::{self, Accepted, Guard, Heads, Wanted};
 use crate::token_api;
@@ -26,6 +27,8 @@ pub(super) struct Seed {
     pub(super) assembled: Arc<Assembled>,
     pub(super) public: std::net::TcpListener,
     pub(super) control: Option<std::net::TcpListener>,
+    pub(super) decision: Option<std::net::TcpListener>,
+    pub(super) decision_grpc: Option<std::net::TcpListener>,
     pub(super) draining: watch::Receiver<bool>,
     pub(super) drain_timeout: Duration,
 }
@@ -37,10 +40,19 @@ enum TokenApiHere {
     IsElsewhere,
 }
 
+/// What answers on a listener.
+#[derive(Clone, Copy)]
+enum Answers {
+    DataPath(TokenApiHere),
+    Decision,
+    DecisionGrpc,
+}
+
 /// One core at work.
 struct Worker {
     assembled: Arc<Assembled>,
-    core: Core,
+    core: Rc<Core>,
+    decision: Rc<DecisionApi>,
     scratch: Rc<RefCell<Vec<u8>>>,
     draining: watch::Receiver<bool>,
     open: Cell<usize>,
@@ -52,40 +64,51 @@ pub(super) fn start(seed: Seed) -> Result<JoinHandle<()>, StartError> {
     getrandom::fill(&mut random).map_err(|_| StartError::Randomness)?;
     let request_ids = u64::from_ne_bytes(random);
     spawn_thread(format!("ckgate-{}", seed.number), move |runtime| {
-        let Seed { assembled, public, control, draining, drain_timeout, .. } = seed;
+        let Seed { assembled, draining, drain_timeout, .. } = seed;
         let gate = Arc::clone(&assembled.gate);
         let client = Client::new(Arc::clone(&assembled.upstream), Arc::clone(&gate.metrics));
         // The configuration has checked the authority.
         let Some(client) = client else { return };
+        let core = Rc::new(Core::new(gate, Rc::new(client), request_ids));
+        let decision = Rc::new(DecisionApi {
+            core: Rc::clone(&core),
+            peers: assembled.peers.clone(),
+            head: assembled.guard.head,
+        });
         let worker = Rc::new(Worker {
-            core: Core::new(gate, Rc::new(client), request_ids),
+            core,
+            decision,
             scratch: Rc::default(),
             draining,
             open: Cell::new(0),
             closed: Notify::new(),
             assembled,
         });
-        runtime.block_on(worker.run(public, control, drain_timeout));
+        let on_public = match seed.control {
+            Some(_) => TokenApiHere::IsElsewhere,
+            None => TokenApiHere::Answers,
+        };
+        let listeners = [
+            (Some(seed.public), Answers::DataPath(on_public)),
+            (seed.control, Answers::DataPath(TokenApiHere::Answers)),
+            (seed.decision, Answers::Decision),
+            (seed.decision_grpc, Answers::DecisionGrpc),
+        ];
+        runtime.block_on(worker.run(listeners, drain_timeout));
     })
 }
 
 impl Worker {
     async fn run(
         self: Rc<Self>,
-        public: std::net::TcpListener,
-        control: Option<std::net::TcpListener>,
+        listeners: [(Option<std::net::TcpListener>, Answers); 4],
         drain_timeout: Duration,
     ) {
-        let on_public = match control {
-            Some(_) => TokenApiHere::IsElsewhere,
-            None => TokenApiHere::Answers,
-        };
-        let mut tasks = vec![spawn_local(Rc::clone(&self).accept(public, on_public))];
-        tasks.extend(
-            control.map(|control| {
-                spawn_local(Rc::clone(&self).accept(control, TokenApiHere::Answers))
-            }),
-        );
+        let mut tasks = Vec::with_capacity(listeners.len());
+        for (listener, answers) in listeners {
+            let accept = |listener| spawn_local(Rc::clone(&self).accept(listener, answers));
+            tasks.extend(listener.map(accept));
+        }
         let pruning = spawn_local(Rc::clone(&self).prune());
         let mut draining = self.draining.clone();
         let _ = draining.wait_for(|draining| *draining).await;
@@ -114,7 +137,7 @@ impl Worker {
         }
     }
 
-    async fn accept(self: Rc<Self>, listener: std::net::TcpListener, token_api: TokenApiHere) {
+    async fn accept(self: Rc<Self>, listener: std::net::TcpListener, answers: Answers) {
         let listener = match TcpListener::from_std(listener) {
             Ok(listener) => listener,
             Err(error) => return tracing::error!(%error, "a listener cannot be used"),
@@ -123,7 +146,7 @@ impl Worker {
             let (stream, address, accepted) =
                 server::accept(&listener, &self.assembled.connections).await;
             self.open.set(self.open.get() + 1);
-            spawn_local(Rc::clone(&self).serve(stream, address, accepted, token_api));
+            spawn_local(Rc::clone(&self).serve(stream, address, accepted, answers));
         }
     }
 
@@ -132,8 +155,26 @@ impl Worker {
         stream: TcpStream,
         address: SocketAddr,
         accepted: Accepted,
-        token_api: TokenApiHere,
+        answers: Answers,
     ) {
+        let draining = self.draining.clone();
+        let decision = Rc::clone(&self.decision);
+        let settings = (self.assembled.guard, self.assembled.connection);
+        match answers {
+            Answers::DataPath(token_api) => self.serve_callers(stream, address, token_api).await,
+            Answers::Decision => {
+                decision_api::serve_http(decision, stream, address, settings, draining).await;
+            }
+            Answers::DecisionGrpc => {
+                decision_api::serve_grpc(decision, stream, address, draining).await;
+            }
+        }
+        drop(accepted);
+        self.open.set(self.open.get() - 1);
+        self.closed.notify_one();
+    }
+
+    async fn serve_callers(&self, stream: TcpStream, address: SocketAddr, token_api: TokenApiHere) {
         let heads = Rc::new(Heads::default());
         let scratch = Rc::clone(&self.scratch);
         let guard = Guard::new(stream, self.assembled.guard, Rc::clone(&heads), scratch);
@@ -152,9 +193,6 @@ impl Worker {
         let settings = self.assembled.connection;
         let draining = self.draining.clone();
         server::serve_connection(guard, settings, service, draining, watchdog).await;
-        drop(accepted);
-        self.open.set(self.open.get() - 1);
-        self.closed.notify_one();
     }
 
     async fn answer_own(

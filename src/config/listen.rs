@@ -12,6 +12,10 @@ pub struct Listen {
     pub admin: SocketAddr,
     /// If set, the token API answers here only. Default: not set.
     pub control: Option<SocketAddr>,
+    /// If set, the decision API answers here, over HTTP/1.1. Default: not set.
+    pub decision: Option<SocketAddr>,
+    /// If set, the decision API answers here, over gRPC. Default: not set.
+    pub decision_grpc: Option<SocketAddr>,
 }
 
 impl Listen {
@@ -21,27 +25,36 @@ impl Listen {
             public: section.parsed("public", address).unwrap_or_else(|| loopback(8284)),
             admin: section.parsed("admin", address).unwrap_or_else(|| loopback(8285)),
             control: section.parsed("control", address),
+            decision: section.parsed("decision", address),
+            decision_grpc: section.parsed("decision_grpc", address),
         };
-        let taken = |one: SocketAddr, other: SocketAddr| one == other && one.port() != 0;
-        let mut report = |one, other| {
-            let message = format!("`listen.{one}` and `listen.{other}` are the same address");
-            section.context.problem(Place::Whole, message);
-        };
-        if taken(listen.public, listen.admin) {
-            report("public", "admin");
-        }
-        if listen.control.is_some_and(|control| taken(control, listen.public)) {
-            report("control", "public");
-        }
-        if listen.control.is_some_and(|control| taken(control, listen.admin)) {
-            report("control", "admin");
+        let named = listen.named();
+        for (at, (one, address)) in named.iter().enumerate() {
+            for (other, _) in named.iter().skip(at + 1).filter(|(_, other)| other == address) {
+                if address.port() != 0 {
+                    let message =
+                        format!("`listen.{one}` and `listen.{other}` are the same address");
+                    section.context.problem(Place::Whole, message);
+                }
+            }
         }
         listen
     }
 
     /// The addresses that are set.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        [Some(self.public), Some(self.admin), self.control].into_iter().flatten()
+        self.named().into_iter().map(|(_, address)| address)
+    }
+
+    fn named(&self) -> Vec<(&'static str, SocketAddr)> {
+        let set = [
+            ("decision_grpc", self.decision_grpc),
+            ("decision", self.decision),
+            ("control", self.control),
+            ("public", Some(self.public)),
+            ("admin", Some(self.admin)),
+        ];
+        set.into_iter().filter_map(|(name, address)| Some((name, address?))).collect()
     }
 }
 

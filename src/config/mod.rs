@@ -9,6 +9,7 @@
 //! What was typed (`raw`) becomes what is used in one pass (`reader`), one file a section.
 
 mod account;
+mod decision;
 mod http_target;
 mod limits;
 mod listen;
@@ -32,6 +33,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use account::{Account, SERVER_KEY_PREFIX, is_server_key};
+pub use decision::Decision;
 pub use limits::Limits;
 pub use listen::Listen;
 pub use problem::Problems;
@@ -78,6 +80,8 @@ pub struct Config {
     pub streams: Streams,
     /// What a caller may ask of the gate's memory and patience.
     pub limits: Limits,
+    /// Who may ask the decision API.
+    pub decision: Decision,
     /// How the process runs.
     pub server: Server,
     /// What is logged, and how.
@@ -185,6 +189,7 @@ fn read(root: &mut Section<'_>) -> (Draft, impl FnOnce(Tokens) -> Config + use<>
     let revocation = root.section("revocation", Revocation::read);
     let streams = root.section("streams", Streams::read);
     let limits = root.section("limits", Limits::read);
+    let decision = root.section("decision", |section| Decision::read(section, &listen));
     let server = root.section("server", Server::read);
     let log = root.section("log", Log::read);
     let routes = root.section("routes", |section| section.parsed("file", path));
@@ -201,6 +206,7 @@ fn read(root: &mut Section<'_>) -> (Draft, impl FnOnce(Tokens) -> Config + use<>
         revocation,
         streams,
         limits,
+        decision,
         server,
         log,
         routes,

@@ -83,22 +83,30 @@ fn build(
     for (name, value) in forwarded(client_headers) {
         request.header(name, value).map_err(unsendable)?;
     }
-    if !client_headers.keys().any(|name| is_sdk(name.as_str())) {
-        request.header(&SDK_VERSION, &SDK_VERSION_STAND_IN).map_err(unsendable)?;
-    }
-    let own = [
-        (&CONTENT_TYPE, content_type.as_ref()),
-        (&AUTHORIZATION, account.authorization.as_ref()),
-        (&USER_ID, account.user_id.as_ref()),
-        (&X_REQUEST_ID, Some(&request_id.header_value())),
-        (&TRACEPARENT, Some(&request_id.traceparent())),
-    ];
-    for (name, value) in own {
-        if let Some(value) = value {
-            request.header(name, value).map_err(unsendable)?;
-        }
+    let own = own_headers(account, client_headers, content_type, request_id);
+    for (name, value) in own.iter().flatten() {
+        request.header(name, value).map_err(unsendable)?;
     }
     Ok(request)
+}
+
+/// The headers that the upstream's request has of the gate itself.
+pub(super) fn own_headers(
+    account: &KnownAccount,
+    client_headers: &HeaderMap,
+    content_type: Option<HeaderValue>,
+    request_id: RequestId,
+) -> [Option<(HeaderName, HeaderValue)>; 6] {
+    let from_sdk = client_headers.keys().any(|name| is_sdk(name.as_str()));
+    [
+        (SDK_VERSION, (!from_sdk).then_some(SDK_VERSION_STAND_IN)),
+        (CONTENT_TYPE, content_type),
+        (AUTHORIZATION, account.authorization.clone()),
+        (USER_ID, account.user_id.clone()),
+        (X_REQUEST_ID, Some(request_id.header_value())),
+        (TRACEPARENT, Some(request_id.traceparent())),
+    ]
+    .map(|(name, value)| Some((name, value?)))
 }
 
 /// Whether a client's header of this (lower-case) name is passed on. A body's type is passed on only
@@ -115,7 +123,7 @@ fn is_sdk(name: &str) -> bool {
 }
 
 /// The caller's headers that are passed on.
-fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+pub(super) fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
     let named = |name: &&HeaderName| {
         matches!(**name, ACCEPT | ACCEPT_LANGUAGE | USER_AGENT) || is_sdk(name.as_str())
     };

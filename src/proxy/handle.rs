@@ -3,24 +3,24 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response};
 use jiff::Timestamp;
 
-use super::body::collect;
+use super::authorize::Decided;
 use super::connection::Connection;
 use super::core::Core;
 use super::forward::forward;
-use super::identify::{Caller, KnownAccount, identify};
-use super::intake::{Received, announces_body, intake, is_preflight};
+use super::identify::KnownAccount;
+use super::intake::announces_body;
 use super::reject::Refusal;
 use super::relay::{ReplyBody, StreamRelay};
 use super::{cors, reply};
 use crate::answer::{RequestId, X_REQUEST_ID};
 use crate::audit::{Operation, RequestEvent};
-use crate::cache::{Cut, Known, StreamLease};
-use crate::policy::{self, Denial, Judged, OriginHeader, Permit};
+use crate::cache::{Cut, StreamLease};
+use crate::policy::{Denial, Permit};
 use crate::server::{Malformed, RequestBody};
 use crate::telemetry::Outcome;
 use crate::token::Record;
@@ -55,19 +55,7 @@ where
     F: AsyncFnOnce(OwnRequest<'_>) -> Option<(&'static str, Response<Bytes>)>,
 {
     let (head, body) = request.into_parts();
-    let mut line = Line {
-        core,
-        connection,
-        head: &head,
-        now: core.gate.clock.now(),
-        request_id: core.next_request_id(),
-        origin_allowed: false,
-        event: None,
-    };
-    let metrics = std::sync::Arc::clone(&core.gate.metrics);
-    let method = head.method.clone();
-    line.event =
-        Some(Box::new(RequestEvent::begin(metrics, line.request_id, method, connection.client())));
+    let mut line = Line::begin(core, connection, &head);
     let answered = match well_formed {
         Ok(()) => line.run(body, own).await,
         Err(malformed) => Err(Refusal::Head(malformed)),
@@ -76,136 +64,46 @@ where
 }
 
 /// A request on its way along the line.
-struct Line<'a> {
-    core: &'a Core,
+pub(super) struct Line<'a> {
+    pub(super) core: &'a Core,
     connection: &'a Rc<Connection>,
-    head: &'a Parts,
-    now: Timestamp,
-    request_id: RequestId,
-    origin_allowed: bool,
+    pub(super) head: &'a Parts,
+    pub(super) now: Timestamp,
+    pub(super) request_id: RequestId,
+    pub(super) origin_allowed: bool,
     event: Option<Box<RequestEvent>>,
 }
 
 impl<'a> Line<'a> {
+    /// A request whose head has just been read.
+    pub(super) fn begin(core: &'a Core, connection: &'a Rc<Connection>, head: &'a Parts) -> Self {
+        let request_id = core.next_request_id();
+        let metrics = std::sync::Arc::clone(&core.gate.metrics);
+        let event =
+            RequestEvent::begin(metrics, request_id, head.method.clone(), connection.client());
+        Self {
+            core,
+            connection,
+            head,
+            now: core.gate.clock.now(),
+            request_id,
+            origin_allowed: false,
+            event: Some(Box::new(event)),
+        }
+    }
+
     async fn run<F>(&mut self, body: RequestBody, own: F) -> Result<Response<ReplyBody>, Refusal>
     where
         F: AsyncFnOnce(OwnRequest<'_>) -> Option<(&'static str, Response<Bytes>)>,
     {
-        let gate = &*self.core.gate;
-        let head = self.head;
-        let received = intake(head)?;
-        self.note(|event| event.path = Some(received.asked.path.to_string()));
-        if is_preflight(head) {
-            self.note(|event| {
-                event.operation = Operation::Own("preflight");
-                event.outcome = Outcome::Answered;
-            });
-            let answer = cors::answer_preflight(gate, head, &received, self.now).await?;
-            return Ok(answer.map(ReplyBody::whole));
-        }
-        let caller = match identify(self.core, received.bearer, self.now).await {
-            Ok(caller) => caller,
-            Err(refusal) => {
-                if let OriginHeader::Web(origin) = received.asked.whence.origin {
-                    self.origin_allowed = cors::was_preflighted(gate, &origin).await;
-                }
-                return Err(refusal);
-            }
-        };
-        match caller {
-            Caller::ServerKey(account) => {
-                self.note(|event| event.account = Some(account.name.clone()));
-                if received.is_token_api {
-                    return self.answer_own(account, body, own).await;
-                }
-                let permit = policy::permit_server_key(&gate.routes, &received.asked);
-                let operation = self.core.name(permit.operation());
-                self.note(|event| event.operation = operation);
-                let unread = announces_body(&head.headers).then_some(body);
-                self.pass_on(permit, account, unread, None).await
-            }
-            Caller::Token { known, account } => {
-                let record = &known.record;
-                self.note(|event| {
-                    event.account = Some(account.name.clone());
-                    event.token = Some(record.id);
-                });
-                let authorized = self.authorize(&known, account, &received, body).await;
-                self.note_decision(record, &received, &authorized);
-                let permit = authorized?;
-                self.pass_on(permit, account, None, Some(record)).await
+        match self.decide(body).await? {
+            Decided::Preflight(answer) => Ok(answer.map(ReplyBody::whole)),
+            Decided::TokenApi { account, body } => self.answer_own(account, body, own).await,
+            Decided::Permit { permit, account, known, unread } => {
+                let record = known.as_ref().map(|known| &known.record);
+                self.pass_on(permit, account, unread, record).await
             }
         }
-    }
-
-    /// Step 3: the decision, with what it has to ask for: an owner, a body. Then the token's rate.
-    async fn authorize(
-        &mut self,
-        known: &Known,
-        account: &KnownAccount,
-        received: &Received<'_>,
-        body: RequestBody,
-    ) -> Result<Permit<'a>, Refusal> {
-        let core: &'a Core = self.core;
-        let gate = &*core.gate;
-        let record = &known.record;
-        if let OriginHeader::Web(origin) = received.asked.whence.origin {
-            self.origin_allowed = record.grant.host.matches_origin(&origin);
-        }
-        let rules = policy::Rules {
-            routes: &gate.routes,
-            without_origin: gate.rules.without_origin,
-            json_depth_max: gate.rules.json_depth_max,
-        };
-        let mut judged = policy::decide(rules, &record.grant, &received.asked, self.now);
-        let asks_for_owner = matches!(judged, Ok(Judged::OwnerFirst(_)));
-        let mut waited = asks_for_owner;
-        if let Ok(Judged::OwnerFirst(pending)) = judged {
-            // A look-up costs the upstream as much as a request.
-            known.rate.take().map_err(Refusal::RateLimited)?;
-            let owner = gate.owners.find(core, account, pending.id(), self.request_id).await;
-            judged = pending.judge_owner(owner.map_err(Refusal::OwnerUnavailable)?);
-        }
-        let permit = match judged.map_err(Refusal::Denied)? {
-            Judged::Permit(permit) => {
-                if announces_body(&self.head.headers) {
-                    return Err(body_not_admitted());
-                }
-                permit
-            }
-            Judged::BodyFirst(pending) => {
-                if !is_identity_coded(self.head) {
-                    return Err(Refusal::malformed("the body must not have a Content-Encoding"));
-                }
-                let body = collect(body, gate.rules.inspected_body).await.map_err(Refusal::Body)?;
-                waited = true;
-                pending.judge_body(body).map_err(Refusal::Denied)?
-            }
-            // The answer on the owner asks for no other owner.
-            Judged::OwnerFirst(_) => {
-                let denial = Denial::RouteNotAllowed { operation: None, reason: None };
-                return Err(Refusal::Denied(denial));
-            }
-        };
-        if waited {
-            self.still_live(record)?;
-        }
-        if !asks_for_owner {
-            known.rate.take().map_err(Refusal::RateLimited)?;
-        }
-        Ok(permit)
-    }
-
-    /// A body or an owner may have taken a while to come: the token may have gone meanwhile.
-    fn still_live(&self, record: &Record) -> Result<(), Refusal> {
-        let gate = &*self.core.gate;
-        if gate.records.deleted().contains(record.id) {
-            return Err(Refusal::token_invalid("deleted a moment ago"));
-        }
-        if gate.clock.now() >= record.grant.expires_at {
-            return Err(Refusal::Denied(Denial::TokenExpired));
-        }
-        Ok(())
     }
 
     /// Steps 4 and 5: forward and relay.
@@ -300,22 +198,37 @@ impl<'a> Line<'a> {
 
     /// Step 6, and what every answer has.
     fn finish(mut self, answered: Result<Response<ReplyBody>, Refusal>) -> Response<ReplyBody> {
-        let mut response = answered.unwrap_or_else(|refusal| {
-            self.note(|event| {
-                event.outcome = refusal.outcome();
-                event.reason = Some(refusal.code());
-                event.detail = Some(refusal.detail());
-            });
-            if let Refusal::Upstream(error) = &refusal {
-                self.core.gate.metrics.upstream_failure(error.failure.label());
-            }
-            let mut answer = refusal.answer(self.request_id);
-            // The body may still be on its way: whoever sends it must not send a request behind it.
-            if announces_body(&self.head.headers) {
-                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            answer.map(ReplyBody::whole)
+        let mut response = match answered {
+            Ok(response) => response,
+            Err(refusal) => self.refuse(&refusal).map(ReplyBody::whole),
+        };
+        self.complete(&mut response);
+        match self.event {
+            Some(event) => response.map(|body| body.with_event(event)),
+            None => response,
+        }
+    }
+
+    /// The answer of a refusal or failure, noted.
+    pub(super) fn refuse(&mut self, refusal: &Refusal) -> Response<Bytes> {
+        self.note(|event| {
+            event.outcome = refusal.outcome();
+            event.reason = Some(refusal.code());
+            event.detail = Some(refusal.detail());
         });
+        if let Refusal::Upstream(error) = refusal {
+            self.core.gate.metrics.upstream_failure(error.failure.label());
+        }
+        let mut answer = refusal.answer(self.request_id);
+        // The body may still be on its way: whoever sends it must not send a request behind it.
+        if announces_body(&self.head.headers) {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
+    }
+
+    /// Gives an answer what every answer has.
+    pub(super) fn complete<B>(&mut self, response: &mut Response<B>) {
         let headers = response.headers_mut();
         cors::vary(headers);
         if self.origin_allowed {
@@ -324,53 +237,13 @@ impl<'a> Line<'a> {
         headers.insert(X_REQUEST_ID, self.request_id.header_value());
         let status = response.status().as_u16();
         self.note(|event| event.status = status);
-        match self.event {
-            Some(event) => response.map(|body| body.with_event(event)),
-            None => response,
-        }
     }
 
-    fn note(&mut self, what: impl FnOnce(&mut RequestEvent)) {
+    pub(super) fn note(&mut self, what: impl FnOnce(&mut RequestEvent)) {
         if let Some(event) = &mut self.event {
             what(event);
         }
     }
-
-    /// What a decision was about, as far as it is known: enough to judge it again from the log.
-    fn note_decision(
-        &mut self,
-        record: &Record,
-        received: &Received<'_>,
-        authorized: &Result<Permit<'_>, Refusal>,
-    ) {
-        let asked = &received.asked;
-        let (operation, agent) = match authorized {
-            Ok(permit) => (permit.operation(), permit.agent()),
-            Err(refusal) => {
-                let found = self.core.gate.routes.look_up(asked.method, &asked.path);
-                let agent = match refusal {
-                    Refusal::Denied(Denial::PermissionDenied { agent, .. }) => *agent,
-                    _ => found.and_then(|(_, agent)| agent),
-                };
-                (found.map(|(operation, _)| operation), agent)
-            }
-        };
-        let operation = self.core.name(operation);
-        self.note(|event| {
-            event.operation = operation;
-            event.agent = agent;
-            event.access = agent.map(|agent| record.grant.access_to(agent));
-            event.query_keys = asked.query.key_list();
-        });
-    }
-}
-
-fn body_not_admitted() -> Refusal {
-    Refusal::Denied(Denial::ParameterNotAllowed {
-        place: policy::Place::Body,
-        name: "(body)".to_owned(),
-        problem: "is not admitted for this operation".to_owned(),
-    })
 }
 
 type Place = (StreamLease, tokio::sync::oneshot::Receiver<Cut>, (std::time::Duration, Cut));
@@ -379,9 +252,4 @@ fn is_event_stream(headers: &http::HeaderMap) -> bool {
     let media_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let essence = media_type.split(|byte| *byte == b';').next().unwrap_or_default();
     essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
-}
-
-fn is_identity_coded(head: &Parts) -> bool {
-    const CONTENT_ENCODING: HeaderName = http::header::CONTENT_ENCODING;
-    head.headers.get_all(CONTENT_ENCODING).iter().all(|coding| coding == "identity")
 }

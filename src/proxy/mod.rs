@@ -4,7 +4,9 @@
 //! what is permitted to `policy` and what is remembered to `cache`. Must always hold: nothing goes
 //! upstream but what a permit was given for, and every answer leaves through one place.
 
+mod authorize;
 mod body;
+mod caller_body;
 mod connection;
 mod core;
 mod cors;
@@ -13,6 +15,7 @@ mod forward;
 mod handle;
 mod identify;
 mod intake;
+mod judge;
 mod owners;
 mod reject;
 mod relay;
@@ -23,10 +26,12 @@ mod tests;
 
 pub use self::core::{Core, Gate, Rules};
 pub use body::{BodyLimits, BodyProblem, MeteredBody, collect};
+pub use caller_body::GivenBody;
 pub use connection::{Attention, Connection};
 #[cfg(feature = "fuzzing")]
 pub(crate) use events::EventBoundary;
 pub use handle::{OwnRequest, TOKEN_API_PATH, handle};
 pub use identify::{Accounts, KnownAccount};
+pub use judge::{AskingProxy, Judgement, Permitted, judge};
 pub use owners::Owners;
 pub use relay::ReplyBody;

@@ -41,6 +41,8 @@ pub(super) enum Refusal {
     OwnerUnavailable(Arc<OwnerUnknown>),
     /// A preflight from an origin that no live token is bound to.
     PreflightRefused,
+    /// It cannot be judged without forwarding it; why not.
+    ProxyRequired(&'static str),
     /// The upstream gave no answer.
     Upstream(UpstreamError),
     /// The upstream's answer must not be relayed.
@@ -68,6 +70,7 @@ impl Refusal {
             Self::StoreUnavailable(_) => "store_unavailable",
             Self::OwnerUnavailable(_) => "owner_unavailable",
             Self::PreflightRefused => "origin_not_allowed",
+            Self::ProxyRequired(_) => "proxy_required",
             Self::Upstream(error) if error.failure.is_timeout() => "upstream_timeout",
             Self::Upstream(_) => "upstream_unavailable",
             Self::Answer(_) => "upstream_invalid",
@@ -100,6 +103,7 @@ impl Refusal {
             | Self::RateLimited(_)
             | Self::TooManyStreams(_)
             | Self::PreflightRefused
+            | Self::ProxyRequired(_)
             | Self::Answer(_) => self.message().into_owned(),
         }
     }
@@ -119,7 +123,7 @@ impl Refusal {
                 | Denial::PermissionDenied { .. }
                 | Denial::ParameterNotAllowed { .. } => StatusCode::FORBIDDEN,
             },
-            Self::PreflightRefused => StatusCode::FORBIDDEN,
+            Self::PreflightRefused | Self::ProxyRequired(_) => StatusCode::FORBIDDEN,
             Self::RateLimited(_) | Self::TooManyStreams(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::StoreUnavailable(_) | Self::OwnerUnavailable(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -152,6 +156,9 @@ impl Refusal {
                     .into()
             }
             Self::PreflightRefused => "no live token is bound to this origin".into(),
+            Self::ProxyRequired(why) => {
+                format!("{why}: send this request through the gate itself").into()
+            }
             Self::Upstream(error) => error.to_string().into(),
             Self::Answer(message) => (*message).into(),
         }

@@ -33,3 +33,4 @@ mod token_create;
 mod token_delete;
 mod token_list;
 mod upstream_faults;
+mod verdicts;

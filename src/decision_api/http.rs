@@ -1,0 +1,93 @@
+//! The faces that ask over HTTP/1.1.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::Poll;
+
+use ::http::{Request, Response, StatusCode};
+use bytes::Bytes;
+use http_body_util::Full;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use super::DecisionApi;
+use super::face::Face;
+use super::question::Told;
+use crate::answer;
+use crate::proxy::{BodyLimits, Connection, collect};
+use crate::server::{
+    self, ConnectionSettings, Guard, GuardSettings, Heads, Malformed, RequestBody,
+};
+
+/// Answers one peer until it or the gate goes.
+pub async fn serve(
+    api: Rc<DecisionApi>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    (guard, settings): (GuardSettings, ConnectionSettings),
+    draining: watch::Receiver<bool>,
+) {
+    let heads = Rc::new(Heads::default());
+    let guard = Guard::new(stream, guard, Rc::clone(&heads), Rc::<RefCell<Vec<u8>>>::default());
+    let connection = Rc::new(Connection::new(peer.ip()));
+    let service = async |request| {
+        let well_formed = heads.next();
+        api.answer(&connection, peer, well_formed, request).await.map(Full::from)
+    };
+    let never = |_: &mut std::task::Context<'_>| Poll::Pending;
+    server::serve_connection(guard, settings, service, draining, never).await;
+}
+
+impl DecisionApi {
+    async fn answer(
+        &self,
+        connection: &Rc<Connection>,
+        peer: SocketAddr,
+        well_formed: Result<(), Malformed>,
+        request: Request<RequestBody>,
+    ) -> Response<Bytes> {
+        if !self.admits(peer.ip()) {
+            let message = "this address is not among `decision.peers`";
+            return self.misasked(StatusCode::FORBIDDEN, "peer_not_allowed", message);
+        }
+        if let Err(malformed) = well_formed {
+            return self.unreadable(&malformed.to_string());
+        }
+        let (head, body) = request.into_parts();
+        let target = head.uri.path_and_query().map_or("", |target| target.as_str());
+        let (face, told) = match self.told(&head, target, body).await {
+            Ok(told) => told,
+            Err(problem) => return self.unreadable(&problem),
+        };
+        let question = told.read(self.head);
+        face.answer(self.judge(connection, &question, face.asking()).await)
+    }
+
+    async fn told(
+        &self,
+        head: &::http::request::Parts,
+        target: &str,
+        body: RequestBody,
+    ) -> Result<(Face, Told), String> {
+        let (face, rest) = Face::at(target).map_err(|unasked| unasked.to_string())?;
+        let body = if face.gives_body() {
+            let limits: BodyLimits = self.core.gate.rules.inspected_body;
+            collect(body, limits).await.map_err(|problem| problem.to_string())?
+        } else {
+            Bytes::new()
+        };
+        let told = face.read(head, rest, body).map_err(|unasked| unasked.to_string())?;
+        Ok((face, told))
+    }
+
+    fn unreadable(&self, problem: &str) -> Response<Bytes> {
+        self.misasked(StatusCode::BAD_REQUEST, "question_malformed", problem)
+    }
+
+    /// The answer to a question that is none; never a permission.
+    fn misasked(&self, status: StatusCode, code: &'static str, message: &str) -> Response<Bytes> {
+        tracing::warn!(target: "ckgate::decision", code, message, "a peer's question is refused");
+        answer::error(status, code, message, self.core.next_request_id())
+    }
+}

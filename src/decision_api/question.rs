@@ -1,0 +1,99 @@
+//! The request that is asked about, read as strictly as if its bytes had come from the caller.
+
+use ::http::request::Parts;
+use ::http::{HeaderName, HeaderValue, Request};
+use bytes::Bytes;
+
+use crate::proxy::GivenBody;
+use crate::server::{HeadLimits, Malformed, check_head};
+
+/// A request that is asked about.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) head: Parts,
+    /// What the strict reading of the head said. If it refused, `head` stands for nothing.
+    pub(super) well_formed: Result<(), Malformed>,
+    pub(super) body: GivenBody,
+}
+
+/// What a peer tells of a request.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) method: Bytes,
+    pub(super) target: Bytes,
+    pub(super) host: Bytes,
+    /// The caller's other headers: neither `Host` nor what frames the body.
+    pub(super) headers: Vec<(Bytes, Bytes)>,
+    pub(super) body: GivenBody,
+}
+
+impl Told {
+    /// Reads what was told: through the check that a caller's own bytes pass.
+    pub(super) fn read(self, limits: HeadLimits) -> Question {
+        let parsed = check_head(&self.written(), limits).and_then(|_| self.parsed());
+        let (head, well_formed) = match parsed {
+            Ok(head) => (head, Ok(())),
+            Err(malformed) => (Request::new(()).into_parts().0, Err(malformed)),
+        };
+        Question { head, well_formed, body: self.body }
+    }
+
+    /// The head as the caller would have written it.
+    fn written(&self) -> Vec<u8> {
+        let mut head = Vec::with_capacity(1024);
+        let parts: [&[u8]; 5] =
+            [&self.method, b" ", &self.target, b" HTTP/1.1\r\nhost: ", &self.host];
+        head.extend(parts.into_iter().flatten());
+        for (name, value) in &self.headers {
+            let parts: [&[u8]; 4] = [b"\r\n", name, b": ", value];
+            head.extend(parts.into_iter().flatten());
+        }
+        match &self.body {
+            GivenBody::Absent | GivenBody::Unsaid => {}
+            GivenBody::Whole(bytes) if bytes.is_empty() => {}
+            GivenBody::Whole(bytes) => {
+                head.extend_from_slice(format!("\r\ncontent-length: {}", bytes.len()).as_bytes());
+            }
+            GivenBody::Withheld => head.extend_from_slice(b"\r\ntransfer-encoding: chunked"),
+        }
+        head.extend_from_slice(b"\r\n\r\n");
+        head
+    }
+
+    fn parsed(&self) -> Result<Parts, Malformed> {
+        let mut request = Request::builder()
+            .method(&*self.method)
+            .uri(&*self.target)
+            .body(())
+            .map_err(|_| Malformed::Target)?;
+        let headers = request.headers_mut();
+        let host = HeaderValue::from_bytes(&self.host).map_err(|_| Malformed::Host)?;
+        headers.insert(::http::header::HOST, host);
+        for (name, value) in &self.headers {
+            let name = HeaderName::from_bytes(name).map_err(|_| Malformed::Header)?;
+            let value = HeaderValue::from_bytes(value).map_err(|_| Malformed::Header)?;
+            headers.append(name, value);
+        }
+        Ok(request.into_parts().0)
+    }
+}
+
+/// Whether a header belongs to the connection between two proxies, or is one in which they tell
+/// each other something; none of these is a header of the caller that the policy looks at.
+pub(super) fn is_between_proxies(name: &str) -> bool {
+    const NAMES: [&str; 11] = [
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "upgrade",
+        "expect",
+        "x-real-ip",
+    ];
+    const PREFIXES: [&str; 4] = [":", "x-original-", "x-forwarded-", "x-envoy-"];
+    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}

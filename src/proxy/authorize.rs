@@ -1,0 +1,194 @@
+//! Steps 1 to 3: from a request's head to a permit or a refusal. The proxy and the decision API share
+//! this, so that they cannot differ.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderName, Response};
+
+use super::caller_body::CallerBody;
+use super::core::Core;
+use super::cors;
+use super::handle::Line;
+use super::identify::{Caller, KnownAccount, identify};
+use super::intake::{Received, intake, is_preflight};
+use super::reject::Refusal;
+use crate::audit::Operation;
+use crate::cache::Known;
+use crate::policy::{self, Denial, Judged, OriginHeader, Permit};
+use crate::telemetry::Outcome;
+use crate::token::Record;
+
+/// What the first three steps come to.
+pub(super) enum Decided<'a, B> {
+    /// A browser's preflight, answered here.
+    Preflight(Response<Bytes>),
+    /// A server key's request to the token API.
+    TokenApi { account: &'a KnownAccount, body: B },
+    /// It may go on.
+    Permit {
+        permit: Permit<'a>,
+        account: &'a KnownAccount,
+        /// The client token; none for a server key.
+        known: Option<Rc<Known>>,
+        /// A body that goes on unread.
+        unread: Option<B>,
+    },
+}
+
+impl<'a> Line<'a> {
+    /// Steps 1 to 3: the whole judgement, with nothing forwarded yet.
+    pub(super) async fn decide<B: CallerBody>(
+        &mut self,
+        body: B,
+    ) -> Result<Decided<'a, B>, Refusal> {
+        let core: &'a Core = self.core;
+        let gate = &*core.gate;
+        let head = self.head;
+        let received = intake(head)?;
+        self.note(|event| event.path = Some(received.asked.path.to_string()));
+        if is_preflight(head) {
+            self.note(|event| {
+                event.operation = Operation::Own("preflight");
+                event.outcome = Outcome::Answered;
+            });
+            let answer = cors::answer_preflight(gate, head, &received, self.now).await?;
+            return Ok(Decided::Preflight(answer));
+        }
+        let caller = match identify(core, received.bearer, self.now).await {
+            Ok(caller) => caller,
+            Err(refusal) => {
+                if let OriginHeader::Web(origin) = received.asked.whence.origin {
+                    self.origin_allowed = cors::was_preflighted(gate, &origin).await;
+                }
+                return Err(refusal);
+            }
+        };
+        match caller {
+            Caller::ServerKey(account) => {
+                self.note(|event| event.account = Some(account.name.clone()));
+                if received.is_token_api {
+                    return Ok(Decided::TokenApi { account, body });
+                }
+                let permit = policy::permit_server_key(&gate.routes, &received.asked);
+                let operation = self.core.name(permit.operation());
+                self.note(|event| event.operation = operation);
+                let unread = body.is_announced(&head.headers).then_some(body);
+                Ok(Decided::Permit { permit, account, known: None, unread })
+            }
+            Caller::Token { known, account } => {
+                let record = &known.record;
+                self.note(|event| {
+                    event.account = Some(account.name.clone());
+                    event.token = Some(record.id);
+                });
+                let authorized = self.authorize(&known, account, &received, body).await;
+                self.note_decision(record, &received, &authorized);
+                let permit = authorized?;
+                Ok(Decided::Permit { permit, account, known: Some(known), unread: None })
+            }
+        }
+    }
+
+    /// Step 3: the decision, with what it has to ask for: an owner, a body. Then the token's rate.
+    async fn authorize<B: CallerBody>(
+        &mut self,
+        known: &Known,
+        account: &KnownAccount,
+        received: &Received<'_>,
+        body: B,
+    ) -> Result<Permit<'a>, Refusal> {
+        let core: &'a Core = self.core;
+        let gate = &*core.gate;
+        let record = &known.record;
+        if let OriginHeader::Web(origin) = received.asked.whence.origin {
+            self.origin_allowed = record.grant.host.matches_origin(&origin);
+        }
+        let rules = policy::Rules {
+            routes: &gate.routes,
+            without_origin: gate.rules.without_origin,
+            json_depth_max: gate.rules.json_depth_max,
+        };
+        let mut judged = policy::decide(rules, &record.grant, &received.asked, self.now);
+        let asks_for_owner = matches!(judged, Ok(Judged::OwnerFirst(_)));
+        let mut waited = asks_for_owner;
+        if let Ok(Judged::OwnerFirst(pending)) = judged {
+            // A look-up costs the upstream as much as a request.
+            known.rate.take().map_err(Refusal::RateLimited)?;
+            let owner = gate.owners.find(core, account, pending.id(), self.request_id).await;
+            judged = pending.judge_owner(owner.map_err(Refusal::OwnerUnavailable)?);
+        }
+        let permit = match judged.map_err(Refusal::Denied)? {
+            Judged::Permit(permit) => {
+                body.admit_none(&self.head.headers)?;
+                permit
+            }
+            Judged::BodyFirst(pending) => {
+                if !is_identity_coded(self.head) {
+                    return Err(Refusal::malformed("the body must not have a Content-Encoding"));
+                }
+                let body = body.whole(gate.rules.inspected_body).await?;
+                waited = true;
+                pending.judge_body(body).map_err(Refusal::Denied)?
+            }
+            // The answer on the owner asks for no other owner.
+            Judged::OwnerFirst(_) => {
+                let denial = Denial::RouteNotAllowed { operation: None, reason: None };
+                return Err(Refusal::Denied(denial));
+            }
+        };
+        if waited {
+            self.still_live(record)?;
+        }
+        if !asks_for_owner {
+            known.rate.take().map_err(Refusal::RateLimited)?;
+        }
+        Ok(permit)
+    }
+
+    /// A body or an owner may have taken a while to come: the token may have gone meanwhile.
+    fn still_live(&self, record: &Record) -> Result<(), Refusal> {
+        let gate = &*self.core.gate;
+        if gate.records.deleted().contains(record.id) {
+            return Err(Refusal::token_invalid("deleted a moment ago"));
+        }
+        if gate.clock.now() >= record.grant.expires_at {
+            return Err(Refusal::Denied(Denial::TokenExpired));
+        }
+        Ok(())
+    }
+
+    /// What a decision was about, as far as it is known: enough to judge it again from the log.
+    fn note_decision(
+        &mut self,
+        record: &Record,
+        received: &Received<'_>,
+        authorized: &Result<Permit<'_>, Refusal>,
+    ) {
+        let asked = &received.asked;
+        let (operation, agent) = match authorized {
+            Ok(permit) => (permit.operation(), permit.agent()),
+            Err(refusal) => {
+                let found = self.core.gate.routes.look_up(asked.method, &asked.path);
+                let agent = match refusal {
+                    Refusal::Denied(Denial::PermissionDenied { agent, .. }) => *agent,
+                    _ => found.and_then(|(_, agent)| agent),
+                };
+                (found.map(|(operation, _)| operation), agent)
+            }
+        };
+        let operation = self.core.name(operation);
+        self.note(|event| {
+            event.operation = operation;
+            event.agent = agent;
+            event.access = agent.map(|agent| record.grant.access_to(agent));
+            event.query_keys = asked.query.key_list();
+        });
+    }
+}
+
+fn is_identity_coded(head: &Parts) -> bool {
+    const CONTENT_ENCODING: HeaderName = http::header::CONTENT_ENCODING;
+    head.headers.get_all(CONTENT_ENCODING).iter().all(|coding| coding == "identity")
+}

@@ -1,0 +1,86 @@
+use bytes::Bytes;
+use http::HeaderMap;
+
+use super::body::{BodyLimits, BodyProblem, collect};
+use super::intake::announces_body;
+use super::reject::Refusal;
+use crate::policy::{Denial, Place};
+use crate::server::RequestBody;
+
+/// The body of a request that is judged: one that arrives on the caller's connection, or what
+/// another proxy tells of one. The decision reads both by the same rules.
+pub(super) trait CallerBody {
+    /// Whether there is one, as far as anybody says.
+    fn is_announced(&self, headers: &HeaderMap) -> bool;
+
+    /// For an operation without a body: that there is none.
+    fn admit_none(&self, headers: &HeaderMap) -> Result<(), Refusal>;
+
+    /// For an operation that inspects its body: all of it, empty if there is none.
+    async fn whole(self, limits: BodyLimits) -> Result<Bytes, Refusal>;
+}
+
+/// What another proxy tells of the body of the request it asks about.
+#[derive(Clone, Debug)]
+pub enum GivenBody {
+    /// There is none.
+    Absent,
+    /// All of it.
+    Whole(Bytes),
+    /// There is one, and it is not shown.
+    Withheld,
+    /// Nobody says whether there is one.
+    Unsaid,
+}
+
+impl CallerBody for RequestBody {
+    fn is_announced(&self, headers: &HeaderMap) -> bool {
+        announces_body(headers)
+    }
+
+    fn admit_none(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        if announces_body(headers) { Err(not_admitted()) } else { Ok(()) }
+    }
+
+    async fn whole(self, limits: BodyLimits) -> Result<Bytes, Refusal> {
+        collect(self, limits).await.map_err(Refusal::Body)
+    }
+}
+
+impl CallerBody for GivenBody {
+    fn is_announced(&self, _: &HeaderMap) -> bool {
+        !matches!(self, Self::Absent)
+    }
+
+    fn admit_none(&self, _: &HeaderMap) -> Result<(), Refusal> {
+        match self {
+            Self::Absent => Ok(()),
+            Self::Whole(bytes) if bytes.is_empty() => Ok(()),
+            Self::Whole(_) | Self::Withheld => Err(not_admitted()),
+            Self::Unsaid => Err(Refusal::ProxyRequired(
+                "the asking proxy does not say that the request has no body",
+            )),
+        }
+    }
+
+    async fn whole(self, limits: BodyLimits) -> Result<Bytes, Refusal> {
+        match self {
+            Self::Absent => Ok(Bytes::new()),
+            Self::Whole(bytes) if bytes.len() as u64 > limits.bytes_max => {
+                Err(Refusal::Body(BodyProblem::TooLarge(limits.bytes_max)))
+            }
+            Self::Whole(bytes) => Ok(bytes),
+            Self::Withheld | Self::Unsaid => Err(Refusal::ProxyRequired(
+                "the body decides on this operation, and the asking proxy does not give it",
+            )),
+        }
+    }
+}
+
+fn not_admitted() -> Refusal {
+    Refusal::Denied(Denial::ParameterNotAllowed {
+        place: Place::Body,
+        name: "(body)".to_owned(),
+        problem: "is not admitted for this operation".to_owned(),
+    })
+}

@@ -1,0 +1,140 @@
+//! The judgement alone, for a proxy that forwards by itself: the same intake and the same decision,
+//! and what to send in the place of the gate.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, HOST, VARY};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+
+use super::authorize::Decided;
+use super::caller_body::GivenBody;
+use super::connection::Connection;
+use super::core::Core;
+use super::forward::{JSON, forwarded, own_headers};
+use super::handle::Line;
+use super::identify::KnownAccount;
+use super::reject::Refusal;
+use crate::answer;
+use crate::policy::{Permit, PermittedBody};
+use crate::server::Malformed;
+use crate::telemetry::Outcome;
+
+/// What the asking proxy can do with an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskingProxy {
+    /// It sends the target that it is told.
+    RewritesTarget,
+    /// It sends the target that it received: a request whose target would be another is refused.
+    KeepsTarget,
+}
+
+/// What a request that was judged without being forwarded comes to.
+#[derive(Debug)]
+pub enum Judgement {
+    /// It may go, like this.
+    Permit(Permitted),
+    /// The caller gets this answer: a refusal, or that of a preflight.
+    Answer(Response<Bytes>),
+}
+
+/// How a permitted request has to be sent, and what its answer has to have.
+#[derive(Debug)]
+pub struct Permitted {
+    /// Path and query, rebuilt from what was judged.
+    pub target: String,
+    /// Headers of the upstream's request, in the place of any of the same name.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// Headers of the caller that must not go on.
+    pub drop: Vec<HeaderName>,
+    /// Headers that the caller's answer must have.
+    pub answer: HeaderMap,
+}
+
+/// Judges one request. `well_formed` is what the strict reading of its head said.
+pub async fn judge(
+    core: &Core,
+    connection: &Rc<Connection>,
+    well_formed: Result<(), Malformed>,
+    head: &Parts,
+    body: GivenBody,
+    asking: AskingProxy,
+) -> Judgement {
+    let mut line = Line::begin(core, connection, head);
+    let judged = match well_formed {
+        Ok(()) => line.judge(body, asking).await,
+        Err(malformed) => Err(Refusal::Head(malformed)),
+    };
+    match judged {
+        Ok(Judgement::Permit(mut permitted)) => {
+            let mut answer = answer::empty(StatusCode::OK);
+            line.complete(&mut answer);
+            line.note(|event| event.outcome = Outcome::Judged);
+            let relevant = [VARY, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS];
+            for name in relevant {
+                let value = answer.headers_mut().remove(&name);
+                permitted.answer.extend(value.map(|value| (name, value)));
+            }
+            Judgement::Permit(permitted)
+        }
+        Ok(Judgement::Answer(mut answer)) => {
+            line.complete(&mut answer);
+            Judgement::Answer(answer)
+        }
+        Err(refusal) => {
+            let mut answer = line.refuse(&refusal);
+            line.complete(&mut answer);
+            Judgement::Answer(answer)
+        }
+    }
+}
+
+impl Line<'_> {
+    async fn judge(&mut self, body: GivenBody, asking: AskingProxy) -> Result<Judgement, Refusal> {
+        match self.decide(body).await? {
+            Decided::Preflight(answer) => Ok(Judgement::Answer(answer)),
+            Decided::TokenApi { .. } => {
+                Err(Refusal::ProxyRequired("the token API is answered by the gate"))
+            }
+            Decided::Permit { permit, account, known, .. } => {
+                let redacts = permit.operation().is_some_and(|found| !found.redact.is_empty());
+                if known.is_some() && redacts {
+                    return Err(Refusal::ProxyRequired(
+                        "the answer holds secrets that the gate takes out",
+                    ));
+                }
+                let received = self.head.uri.path_and_query().map(PathAndQuery::as_str);
+                if asking == AskingProxy::KeepsTarget && received != Some(permit.target()) {
+                    return Err(Refusal::ProxyRequired(
+                        "the asking proxy cannot rewrite the target into the route's own form",
+                    ));
+                }
+                Ok(Judgement::Permit(self.permitted(&permit, account)))
+            }
+        }
+    }
+
+    fn permitted(&self, permit: &Permit<'_>, account: &KnownAccount) -> Permitted {
+        let headers = &self.head.headers;
+        let inspected = matches!(permit.body(), PermittedBody::Inspected(_));
+        let unread = matches!(permit.body(), PermittedBody::Unread);
+        let own = own_headers(account, headers, inspected.then_some(JSON), self.request_id);
+        let set: Vec<_> = own.into_iter().flatten().collect();
+        let goes_on = |name: &HeaderName| {
+            *name == HOST
+                || (unread && *name == http::header::CONTENT_TYPE)
+                || forwarded(headers).any(|(forwarded, _)| forwarded == name)
+                || set.iter().any(|(set, _)| set == name)
+                || is_framing(name)
+        };
+        let drop = headers.keys().filter(|name| !goes_on(name)).cloned().collect();
+        Permitted { target: permit.target().to_owned(), set, drop, answer: HeaderMap::new() }
+    }
+}
+
+/// Headers that belong to the asking proxy's own connections.
+fn is_framing(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "content-length" | "transfer-encoding")
+}
