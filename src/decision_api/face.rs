@@ -5,7 +5,7 @@ use ::http::request::Parts;
 use ::http::{HeaderMap, Method, Response, StatusCode};
 use bytes::Bytes;
 
-use super::question::{Told, is_between_proxies};
+use super::question::{Told, part};
 use crate::answer;
 use crate::proxy::{AskingProxy, GivenBody, Judgement, Permitted};
 
@@ -118,15 +118,11 @@ impl Face {
             // An Envoy that was not told to give the body looks just like this.
             _ => body_said(headers, &method)?,
         };
-        let headers = headers
-            .iter()
-            .filter(|(name, _)| !is_between_proxies(name.as_str()))
-            .map(|(name, value)| {
-                let name = Bytes::copy_from_slice(name.as_str().as_bytes());
-                (name, Bytes::copy_from_slice(value.as_bytes()))
-            })
-            .collect();
-        Ok(Told { method, target, host, headers, body })
+        let (headers, set_aside) = part(headers.iter().map(|(name, value)| {
+            let name = Bytes::copy_from_slice(name.as_str().as_bytes());
+            (name, Bytes::copy_from_slice(value.as_bytes()))
+        }));
+        Ok(Told { method, target, host, headers, body, set_aside })
     }
 
     /// The answer, in the form that the proxy understands.

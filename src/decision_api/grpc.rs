@@ -26,7 +26,7 @@ use super::envoy::{
     CheckRequest, CheckResponse, DeniedHttpResponse, HeaderValue, HeaderValueOption, HttpRequest,
     HttpResponse, HttpStatus, OkHttpResponse, RpcStatus,
 };
-use super::question::{Told, is_between_proxies};
+use super::question::{Told, part};
 use crate::proxy::{AskingProxy, Connection, GivenBody, Judgement, Permitted};
 
 const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
@@ -168,14 +168,10 @@ fn told(http: HttpRequest) -> Result<Told, Status> {
         _ if value("content-length").is_some_and(|length| **length == *b"0") => GivenBody::Absent,
         _ => GivenBody::Unsaid,
     };
-    let headers = pairs
-        .into_iter()
-        .map(|(name, value)| (name.to_ascii_lowercase(), value))
-        .filter(|(name, _)| !is_between_proxies(name))
-        .map(|(name, value)| (name.into(), value))
-        .collect();
+    let (headers, set_aside) =
+        part(pairs.into_iter().map(|(name, value)| (name.to_ascii_lowercase().into(), value)));
     let (method, target, host) = (http.method.into(), http.path.into(), http.host.into());
-    Ok(Told { method, target, host, headers, body })
+    Ok(Told { method, target, host, headers, body, set_aside })
 }
 
 fn has_body(length: Option<&Bytes>, coding: Option<&Bytes>, size: i64) -> bool {

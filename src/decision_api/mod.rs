@@ -46,7 +46,14 @@ impl DecisionApi {
         question: &Question,
         asking: AskingProxy,
     ) -> Judgement {
-        let Question { head, well_formed, body } = question;
-        judge(&self.core, connection, *well_formed, head, body.clone(), asking).await
+        let Question { head, well_formed, body, set_aside } = question;
+        let judged = judge(&self.core, connection, *well_formed, head, body.clone(), asking).await;
+        match judged {
+            Judgement::Permit(mut permitted) => {
+                permitted.drop.extend_from_slice(set_aside);
+                Judgement::Permit(permitted)
+            }
+            answer @ Judgement::Answer(_) => answer,
+        }
     }
 }

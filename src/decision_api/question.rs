@@ -14,6 +14,9 @@ pub(super) struct Question {
     /// What the strict reading of the head said. If it refused, `head` stands for nothing.
     pub(super) well_formed: Result<(), Malformed>,
     pub(super) body: GivenBody,
+    /// Headers that were not looked at, because proxies tell each other things in them: the caller's
+    /// own of such a name must not go on.
+    pub(super) set_aside: Vec<HeaderName>,
 }
 
 /// What a peer tells of a request.
@@ -25,6 +28,7 @@ pub(super) struct Told {
     /// The caller's other headers: neither `Host` nor what frames the body.
     pub(super) headers: Vec<(Bytes, Bytes)>,
     pub(super) body: GivenBody,
+    pub(super) set_aside: Vec<HeaderName>,
 }
 
 impl Told {
@@ -35,7 +39,7 @@ impl Told {
             Ok(head) => (head, Ok(())),
             Err(malformed) => (Request::new(()).into_parts().0, Err(malformed)),
         };
-        Question { head, well_formed, body: self.body }
+        Question { head, well_formed, body: self.body, set_aside: self.set_aside }
     }
 
     /// The head as the caller would have written it.
@@ -78,22 +82,41 @@ impl Told {
     }
 }
 
-/// Whether a header belongs to the connection between two proxies, or is one in which they tell
-/// each other something; none of these is a header of the caller that the policy looks at.
-pub(super) fn is_between_proxies(name: &str) -> bool {
-    const NAMES: [&str; 11] = [
-        "host",
-        "content-length",
-        "transfer-encoding",
-        "connection",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "upgrade",
-        "expect",
-        "x-real-ip",
+/// Parts a request's headers (names in lower case) into those to be judged and those set aside.
+pub(super) fn part(
+    headers: impl Iterator<Item = (Bytes, Bytes)>,
+) -> (Vec<(Bytes, Bytes)>, Vec<HeaderName>) {
+    let mut judged = Vec::new();
+    let mut set_aside = Vec::new();
+    for (name, value) in headers {
+        if is_told_between_proxies(&name) {
+            set_aside.extend(HeaderName::from_bytes(&name));
+        } else if !is_of_the_connection(&name) {
+            judged.push((name, value));
+        }
+    }
+    (judged, set_aside)
+}
+
+/// Whether proxies tell each other something in a header; the policy looks at none of these.
+fn is_told_between_proxies(name: &[u8]) -> bool {
+    const PREFIXES: [&[u8]; 3] = [b"x-original-", b"x-forwarded-", b"x-envoy-"];
+    name == b"x-real-ip" || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Whether a header belongs to a connection, or frames its messages.
+fn is_of_the_connection(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 10] = [
+        b"host",
+        b"content-length",
+        b"transfer-encoding",
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"upgrade",
+        b"expect",
     ];
-    const PREFIXES: [&str; 4] = [":", "x-original-", "x-forwarded-", "x-envoy-"];
-    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    NAMES.contains(&name) || name.starts_with(b":")
 }

@@ -200,15 +200,14 @@ const FACES: [Face; 6] = [
 
 impl Face {
     fn call(&self, stage: &Stage, vector: &Vector) -> Call {
-        let call = match self.names {
-            Some([method, target, host]) => Call::to(stage.decision, "GET", self.path)
+        let call = if let Some([method, target, host]) = self.names {
+            Call::to(stage.decision, "GET", self.path)
                 .header(method, &vector.method)
                 .header(target, &vector.target)
-                .header(host, vector.host()),
-            None => {
-                let target = format!("{}{}", self.path, vector.target);
-                Call::to(stage.decision, &vector.method, &target).host(vector.host())
-            }
+                .header(host, vector.host())
+        } else {
+            let target = format!("{}{}", self.path, vector.target);
+            Call::to(stage.decision, &vector.method, &target).host(vector.host())
         };
         // A proxy sets these itself, in the place of the caller's.
         let set_by_proxies = ["x-original-", "x-forwarded-", "x-envoy-"];

@@ -47,7 +47,7 @@ fn variables_of_every_type_win_over_the_file() -> Result<(), Problems> {
 fn variables_that_name_no_key_are_refused() {
     let elsewhere = "names no key: it is `CKGATE_SECTION__KEY` in upper case, and \
                      `CKGATE_ACCOUNTS` for all accounts as one TOML list";
-    let listen = "the keys here are `public`, `admin` and `control`";
+    let listen = "the keys here are `public`, `admin`, `control`, `decision` and `decision_grpc`";
     check(
         "",
         &[

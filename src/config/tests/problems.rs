@@ -4,7 +4,7 @@ use super::{KEY, OTHER_KEY, check, check_line, problems};
 fn unknown_keys_and_sections_are_refused_with_the_known_ones() {
     check_line(
         "listen.publik = 1",
-        "unknown key `listen.publik`: the keys here are `public`, `admin` and `control`",
+        "unknown key `listen.publik`: the keys here are `public`, `admin`, `control`, `decision` and `decision_grpc`",
     );
     check(
         "[cache]\nentries = 5",
@@ -250,11 +250,11 @@ fn every_problem_is_reported_at_once_in_the_order_of_the_file() {
         &[
             "line 2: `log.level` must be `error`, `warn`, `info`, `debug` or `trace`, not `loud`",
             "line 4: `listen.admin` must be an IP address and port such as `127.0.0.1:8284`, not `x`",
-            "line 5: unknown key `listen.colour`: the keys here are `public`, `admin` and `control`",
+            "line 5: unknown key `listen.colour`: the keys here are `public`, `admin`, `control`, `decision` and `decision_grpc`",
             "line 7: `tokens.keys` is empty: `ckgate key new` prints a key",
             "line 8: unknown key `nonsense`: the keys here are `listen`, `upstream`, `accounts`, \
              `store`, `tokens`, `hostname`, `cors`, `cache`, `revocation`, `streams`, `limits`, \
-             `server`, `log` and `routes`",
+             `decision`, `server`, `log` and `routes`",
             "CKGATE_CACHE__ENTRIES_MAX: `cache.entries_max` must be an integer from 1 to 100000000, \
              not `0`",
             "CKGATE_CACHE__SIZE: unknown key `cache.size`: the keys here are `entries_max` and \
