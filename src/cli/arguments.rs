@@ -131,6 +131,12 @@ pub(super) struct Demo {
     /// Where health, metrics answer; port 0 picks a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8285")]
     pub(super) listen_admin: SocketAddr,
+    /// Where the chat's page is; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
+    pub(super) listen_chat: SocketAddr,
+    /// How long the tokens of the chat live; its page renews them.
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    pub(super) token_lifetime: Duration,
 }
 
 #[derive(Subcommand)]

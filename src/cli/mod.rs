@@ -94,6 +94,8 @@ fn run_demo(options: Demo, environment: &Environment) -> Outcome {
         upstream,
         listen_public: options.listen,
         listen_admin: options.listen_admin,
+        listen_chat: options.listen_chat,
+        token_lifetime: options.token_lifetime,
     };
     Ok(demo::run(&options)?)
 }

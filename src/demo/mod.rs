@@ -6,8 +6,10 @@
 
 mod agents_api;
 mod api_client;
+mod chat_app;
 mod gate;
 mod letta;
+mod loopback_server;
 mod scratch;
 mod tour;
 mod users;
@@ -17,6 +19,7 @@ mod tests;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -25,6 +28,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::token::Secret;
 use agents_api::AgentsApi;
 use api_client::{ApiClient, ExchangeError};
+use chat_app::ChatApp;
+use jiff::SignedDuration;
 use scratch::ScratchDirectory;
 
 /// What the demo is asked to do.
@@ -38,6 +43,10 @@ pub struct DemoOptions {
     pub listen_public: SocketAddr,
     /// Where the gate's admin listener goes; port 0 picks a free one.
     pub listen_admin: SocketAddr,
+    /// Where the chat goes; port 0 picks a free one. The tour has no chat.
+    pub listen_chat: SocketAddr,
+    /// How long the tokens of the chat live; the page renews them.
+    pub token_lifetime: Duration,
 }
 
 /// A real agents API and the password it asks for.
@@ -63,6 +72,9 @@ pub enum DemoError {
     /// The stand-in could not listen.
     #[error("the stand-in agents API could not listen")]
     AgentsApi(#[source] io::Error),
+    /// The chat could not listen.
+    #[error("the chat could not listen")]
+    Chat(#[source] io::Error),
     /// The gate did not start.
     #[error("the gate did not start")]
     Gate(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -140,13 +152,14 @@ pub fn run(options: &DemoOptions) -> Result<(), DemoError> {
     let shown = runtime.block_on(async {
         tokio::select! {
             biased;
-            () = interrupt.heard() => Ok(()),
+            () = interrupt.heard() => Ok(None),
             shown = show(options, &upstream, &gate, &gate_client) => shown,
         }
     });
     if shown.is_ok() && !options.tour {
         runtime.block_on(interrupt.heard());
     }
+    let shown = shown.map(drop);
     gate.stop();
     drop(stand_in);
     shown
@@ -158,14 +171,18 @@ async fn show(
     upstream: &DemoUpstream,
     gate: &gate::Gate,
     client: &ApiClient,
-) -> Result<(), DemoError> {
+) -> Result<Option<ChatApp>, DemoError> {
     let agents = match options.upstream {
         Some(_) => letta::find_or_create_agents(upstream).await?,
         None => agents_api::AGENT_IDS.map(str::to_owned),
     };
+    let chat = if options.tour { None } else { Some(chat(options, gate, client, &agents)?) };
     let users = users::create(client, agents).await?;
     let tour = tour::Tour::new(client, gate.public_address(), &users);
     let mut out = io::stdout();
+    if let Some(chat) = &chat {
+        writeln!(out, "# chat      {}", chat.url()).map_err(DemoError::Print)?;
+    }
     writeln!(
         out,
         "# gate      http://{}\n# admin     http://{}\n# upstream  {}\n",
@@ -175,12 +192,31 @@ async fn show(
     )
     .map_err(DemoError::Print)?;
     if options.tour {
-        return tour.take(&mut out).await;
+        return tour.take(&mut out).await.map(|()| None);
     }
     tour.print(&mut out).map_err(DemoError::Print)?;
     writeln!(out, "Everything above ends with Ctrl-C, and nothing stays behind.")
         .and_then(|()| out.flush())
-        .map_err(DemoError::Print)
+        .map_err(DemoError::Print)?;
+    Ok(chat)
+}
+
+/// The chat, before this gate.
+fn chat(
+    options: &DemoOptions,
+    gate: &gate::Gate,
+    client: &ApiClient,
+    agents: &[String; 2],
+) -> Result<ChatApp, DemoError> {
+    ChatApp::start(chat_app::Settings {
+        listen: options.listen_chat,
+        gate: gate.public_address(),
+        server_key: client.credential().clone(),
+        agents: agents.clone(),
+        token_lifetime: SignedDuration::try_from(options.token_lifetime)
+            .unwrap_or(SignedDuration::MAX),
+    })
+    .map_err(DemoError::Chat)
 }
 
 /// Ctrl-C, or the termination that a supervisor sends.

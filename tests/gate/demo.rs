@@ -11,7 +11,14 @@ use crate::harness::{A, B, CREDENTIAL, Recorded, Recorder, Reply, letta};
 
 fn tour_before(upstream: Option<DemoUpstream>) -> DemoOptions {
     let loopback = ([127, 0, 0, 1], 0).into();
-    DemoOptions { tour: true, upstream, listen_public: loopback, listen_admin: loopback }
+    DemoOptions {
+        tour: true,
+        upstream,
+        listen_public: loopback,
+        listen_admin: loopback,
+        listen_chat: loopback,
+        token_lifetime: std::time::Duration::from_mins(5),
+    }
 }
 
 /// A server with one of the demo's agents; it streams poems without an end.

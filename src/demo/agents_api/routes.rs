@@ -1,6 +1,5 @@
 //! Requests to answers.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -25,33 +24,30 @@ const PAGE_DEFAULT: usize = 100;
 type Reply = Response<ReplyBody>;
 
 /// Answers one request; never fails.
-pub(super) async fn answer(
-    request: Request<Incoming>,
-    agents: Arc<Agents>,
-) -> Result<Reply, Infallible> {
+pub(super) async fn answer(request: Request<Incoming>, agents: Arc<Agents>) -> Reply {
     let path = request.uri().path().to_owned();
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     if matches!(segments.as_slice(), ["v1", "health" | "ready", ..]) {
-        return Ok(json_reply(StatusCode::OK, &json!({"version": "0.16.8", "status": "ok"})));
+        return json_reply(StatusCode::OK, &json!({"version": "0.16.8", "status": "ok"}));
     }
     let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
     if !authorization.is_some_and(|value| agents.admits(value)) {
-        return Ok(detail(StatusCode::UNAUTHORIZED, "Unauthorized"));
+        return detail(StatusCode::UNAUTHORIZED, "Unauthorized");
     }
     let ["v1", "agents", agent, rest @ ..] = segments.as_slice() else {
-        return Ok(detail(StatusCode::NOT_FOUND, "Not Found"));
+        return detail(StatusCode::NOT_FOUND, "Not Found");
     };
     if agent.is_empty() && rest.is_empty() && request.method() == Method::GET {
         let states = agents.each(shapes::agent_state);
-        return Ok(json_reply(StatusCode::OK, &Value::Array(states)));
+        return json_reply(StatusCode::OK, &Value::Array(states));
     }
     if AgentId::parse(agent).is_err() {
-        return Ok(detail(StatusCode::UNPROCESSABLE_ENTITY, "not an agent id"));
+        return detail(StatusCode::UNPROCESSABLE_ENTITY, "not an agent id");
     }
     let Some(agent) = AGENT_IDS.into_iter().find(|id| id == agent) else {
-        return Ok(detail(StatusCode::NOT_FOUND, "Agent not found"));
+        return detail(StatusCode::NOT_FOUND, "Agent not found");
     };
-    Ok(match (request.method().as_str(), rest) {
+    match (request.method().as_str(), rest) {
         ("GET", []) => agent_state(&agents, agent),
         ("PATCH", []) => patch(request, &agents, agent).await,
         ("GET", ["messages"]) => list(&request, &agents, agent),
@@ -64,7 +60,7 @@ pub(super) async fn answer(
             detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
         }
         _ => detail(StatusCode::NOT_FOUND, "Not Found"),
-    })
+    }
 }
 
 /// How a message is to be answered.
