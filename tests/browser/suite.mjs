@@ -1,0 +1,16 @@
+import { endAll, verdict } from './lab.mjs';
+
+const [program, pictures] = process.argv.slice(2);
+process.env.http_proxy = '';
+let code = 1;
+try {
+  for (const suite of ['./chat.mjs', './protocol.mjs']) {
+    await (await import(suite)).default(program, pictures);
+  }
+  code = verdict();
+} catch (error) {
+  console.log(`FAIL the suite ended early: ${error.stack}`);
+} finally {
+  await endAll();
+}
+process.exit(code);
