@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["clock", "policy", "token"]),
     ("cache", &["clock", "policy", "store", "telemetry", "token"]),
     ("upstream", &["config", "telemetry"]),
-    ("server", &["config", "telemetry"]),
+    ("server", &["clock", "config", "telemetry"]),
     (
         "proxy",
         &[

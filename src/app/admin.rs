@@ -8,23 +8,23 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use http_body_util::Full;
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::spawn_local;
 
 use super::background::Signals;
 use crate::answer;
 use crate::proxy::Gate;
-use crate::server::{self, ConnectionCount, ConnectionSettings, RequestBody};
+use crate::server::{self, Buffers, ConnectionCount, ConnectionSettings, HeadLimits, Incoming};
 
 /// Connections open at once.
 const CONNECTIONS_MAX: usize = 64;
 const SETTINGS: ConnectionSettings = ConnectionSettings {
+    head: HeadLimits { head_bytes_max: 16 << 10, headers_max: 64, target_bytes_max: 8 << 10 },
+    header_timeout: Duration::from_secs(10),
     keep_alive_timeout: Duration::from_secs(75),
-    headers_max: 64,
-    head_bytes_max: 16 << 10,
+    write_stall_timeout: Duration::from_secs(30),
 };
 
 /// What the admin listener tells about.
@@ -38,17 +38,18 @@ pub(super) async fn serve(admin: Rc<Admin>, listener: StdTcpListener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the admin listener cannot be used"),
     };
+    let buffers: Rc<Buffers> = Rc::default();
     let own_metrics = Arc::default();
     let count = Arc::new(ConnectionCount::new(CONNECTIONS_MAX, own_metrics));
     loop {
         let (stream, _, accepted) = server::accept(&listener, &count).await;
-        let admin = Rc::clone(&admin);
+        let (admin, buffers) = (Rc::clone(&admin), Rc::clone(&buffers));
         spawn_local(async move {
             let _accepted = accepted;
-            let service = async |request| admin.answer(&request);
+            let service = async |incoming| admin.answer(&incoming);
             let stopped = admin.signals.stopped.clone();
             let never = |_: &mut std::task::Context<'_>| Poll::Pending;
-            server::serve_connection(TokioIo::new(stream), SETTINGS, service, stopped, never).await;
+            server::serve_connection(stream, SETTINGS, buffers, service, stopped, never).await;
         });
     }
 }
@@ -58,9 +59,13 @@ impl Admin {
         !*self.signals.draining.borrow() && self.gate.records.freshness().is_fresh(Instant::now())
     }
 
-    fn answer(&self, request: &Request<RequestBody>) -> Response<Full<Bytes>> {
+    fn answer(&self, incoming: &Incoming) -> Response<Full<Bytes>> {
+        let request = &incoming.request;
         let admits = matches!(*request.method(), Method::GET | Method::HEAD);
         let (status, text) = match request.uri().path() {
+            _ if incoming.well_formed.is_err() => {
+                (StatusCode::BAD_REQUEST, "the request is malformed\n".to_owned())
+            }
             _ if !admits => {
                 (StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n".to_owned())
             }

@@ -11,7 +11,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Limits, Upstream};
 use crate::policy::RouteTable;
 use crate::proxy::{Accounts, BodyLimits, Gate, Owners, Rules};
-use crate::server::{self, ConnectionCount, ConnectionSettings, GuardSettings, HeadLimits};
+use crate::server::{self, ConnectionCount, ConnectionSettings, HeadLimits};
 use crate::store::{SqliteSettings, SqliteStore};
 use crate::telemetry::Metrics;
 use crate::token_api::TokenApi;
@@ -23,7 +23,6 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) struct Assembled {
     pub(super) gate: Arc<Gate>,
     pub(super) token_api: Arc<TokenApi>,
-    pub(super) guard: GuardSettings,
     pub(super) connection: ConnectionSettings,
     pub(super) connections: Arc<ConnectionCount>,
     pub(super) upstream: Arc<Upstream>,
@@ -86,19 +85,15 @@ pub(super) fn assemble(config: Config) -> Result<Assembled, StartError> {
     Ok(Assembled {
         gate,
         token_api,
-        guard: GuardSettings {
+        connection: ConnectionSettings {
             head: HeadLimits {
                 head_bytes_max: limits.head_bytes_max,
                 headers_max: limits.headers_max,
                 target_bytes_max: limits.target_bytes_max,
             },
             header_timeout: limits.header_timeout,
-            write_stall_timeout: limits.write_stall_timeout,
-        },
-        connection: ConnectionSettings {
             keep_alive_timeout: limits.keep_alive_timeout,
-            headers_max: limits.headers_max,
-            head_bytes_max: limits.head_bytes_max,
+            write_stall_timeout: limits.write_stall_timeout,
         },
         connections,
         upstream: Arc::new(config.upstream),

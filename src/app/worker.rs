@@ -1,6 +1,6 @@
 //! One core: accepts connections, serves them to their end, and keeps its own upstream pool.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::running::{LAST_WORDS, StartError, spawn_thread};
 use crate::cache::Cut;
 use crate::decision_api::{self, DecisionApi};
 use crate::proxy::{self, Attention, Connection, Core, OwnRequest, TOKEN_API_PATH};
-use crate::server::{self, Accepted, Guard, Heads, Wanted};
+use crate::server::{self, Accepted, Buffers, Wanted};
 use crate::token_api;
 use crate::upstream::Client;
 
@@ -53,7 +53,7 @@ struct Worker {
     assembled: Arc<Assembled>,
     core: Rc<Core>,
     decision: Rc<DecisionApi>,
-    scratch: Rc<RefCell<Vec<u8>>>,
+    buffers: Rc<Buffers>,
     draining: watch::Receiver<bool>,
     open: Cell<usize>,
     closed: Notify,
@@ -73,12 +73,12 @@ pub(super) fn start(seed: Seed) -> Result<JoinHandle<()>, StartError> {
         let decision = Rc::new(DecisionApi {
             core: Rc::clone(&core),
             peers: assembled.peers.clone(),
-            head: assembled.guard.head,
+            head: assembled.connection.head,
         });
         let worker = Rc::new(Worker {
             core,
             decision,
-            scratch: Rc::default(),
+            buffers: Rc::default(),
             draining,
             open: Cell::new(0),
             closed: Notify::new(),
@@ -159,11 +159,13 @@ impl Worker {
     ) {
         let draining = self.draining.clone();
         let decision = Rc::clone(&self.decision);
-        let settings = (self.assembled.guard, self.assembled.connection);
+        let settings = self.assembled.connection;
+        let buffers = Rc::clone(&self.buffers);
         match answers {
             Answers::DataPath(token_api) => self.serve_callers(stream, address, token_api).await,
             Answers::Decision => {
-                decision_api::serve_http(decision, stream, address, settings, draining).await;
+                decision_api::serve_http(decision, stream, address, (settings, buffers), draining)
+                    .await;
             }
             Answers::DecisionGrpc => {
                 decision_api::serve_grpc(decision, stream, address, draining).await;
@@ -175,14 +177,10 @@ impl Worker {
     }
 
     async fn serve_callers(&self, stream: TcpStream, address: SocketAddr, token_api: TokenApiHere) {
-        let heads = Rc::new(Heads::default());
-        let scratch = Rc::clone(&self.scratch);
-        let guard = Guard::new(stream, self.assembled.guard, Rc::clone(&heads), scratch);
         let connection = Rc::new(Connection::new(address.ip()));
-        let service = async |request| {
-            let well_formed = heads.next();
+        let service = async |incoming| {
             let own = async |request: OwnRequest<'_>| self.answer_own(request, token_api).await;
-            proxy::handle(&self.core, &connection, well_formed, request, own).await
+            proxy::handle(&self.core, &connection, incoming, own).await
         };
         let watchdog = |cx: &mut Context<'_>| -> Poll<Wanted> {
             connection.poll_attention(cx).map(|attention| match attention {
@@ -192,7 +190,8 @@ impl Worker {
         };
         let settings = self.assembled.connection;
         let draining = self.draining.clone();
-        server::serve_connection(guard, settings, service, draining, watchdog).await;
+        let buffers = Rc::clone(&self.buffers);
+        server::serve_connection(stream, settings, buffers, service, draining, watchdog).await;
     }
 
     async fn answer_own(

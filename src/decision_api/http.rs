@@ -1,11 +1,10 @@
 //! The faces that ask over HTTP/1.1.
 
-use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
 
-use ::http::{Request, Response, StatusCode};
+use ::http::{Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::Full;
 use tokio::net::TcpStream;
@@ -16,27 +15,20 @@ use super::face::Face;
 use super::question::Told;
 use crate::answer;
 use crate::proxy::{BodyLimits, Connection, collect};
-use crate::server::{
-    self, ConnectionSettings, Guard, GuardSettings, Heads, Malformed, RequestBody,
-};
+use crate::server::{self, Buffers, ConnectionSettings, Incoming, RequestBody};
 
 /// Answers one peer until it or the gate goes.
 pub async fn serve(
     api: Rc<DecisionApi>,
     stream: TcpStream,
     peer: SocketAddr,
-    (guard, settings): (GuardSettings, ConnectionSettings),
+    (settings, buffers): (ConnectionSettings, Rc<Buffers>),
     draining: watch::Receiver<bool>,
 ) {
-    let heads = Rc::new(Heads::default());
-    let guard = Guard::new(stream, guard, Rc::clone(&heads), Rc::<RefCell<Vec<u8>>>::default());
     let connection = Rc::new(Connection::new(peer.ip()));
-    let service = async |request| {
-        let well_formed = heads.next();
-        api.answer(&connection, peer, well_formed, request).await.map(Full::from)
-    };
+    let service = async |incoming| api.answer(&connection, peer, incoming).await.map(Full::from);
     let never = |_: &mut std::task::Context<'_>| Poll::Pending;
-    server::serve_connection(guard, settings, service, draining, never).await;
+    server::serve_connection(stream, settings, buffers, service, draining, never).await;
 }
 
 impl DecisionApi {
@@ -44,8 +36,7 @@ impl DecisionApi {
         &self,
         connection: &Rc<Connection>,
         peer: SocketAddr,
-        well_formed: Result<(), Malformed>,
-        request: Request<RequestBody>,
+        Incoming { request, well_formed }: Incoming,
     ) -> Response<Bytes> {
         if !self.admits(peer.ip()) {
             let message = "this address is not among `decision.peers`";

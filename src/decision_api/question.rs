@@ -5,7 +5,7 @@ use ::http::{HeaderName, HeaderValue, Request};
 use bytes::Bytes;
 
 use crate::proxy::GivenBody;
-use crate::server::{HeadLimits, Malformed, check_head};
+use crate::server::{HeadLimits, Malformed, read_head};
 
 /// A request that is asked about.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(super) struct Told {
 impl Told {
     /// Reads what was told: through the check that a caller's own bytes pass.
     pub(super) fn read(self, limits: HeadLimits) -> Question {
-        let parsed = check_head(&self.written(), limits).and_then(|_| self.parsed());
+        let parsed = read_head(&self.written().into(), limits).and_then(|_| self.parsed());
         let (head, well_formed) = match parsed {
             Ok(head) => (head, Ok(())),
             Err(malformed) => (Request::new(()).into_parts().0, Err(malformed)),
@@ -64,6 +64,8 @@ impl Told {
         head
     }
 
+    /// What is judged is made of what was told, part by part: a line end within a part is refused
+    /// here, and can never have made two lines of one.
     fn parsed(&self) -> Result<Parts, Malformed> {
         let mut request = Request::builder()
             .method(&*self.method)

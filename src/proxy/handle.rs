@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
+use http::Response;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response};
 use jiff::Timestamp;
 
 use super::authorize::Decided;
@@ -21,7 +21,7 @@ use crate::answer::{RequestId, X_REQUEST_ID};
 use crate::audit::{Operation, RequestEvent};
 use crate::cache::{Cut, StreamLease};
 use crate::policy::{Denial, Permit};
-use crate::server::{Malformed, RequestBody};
+use crate::server::{Incoming, RequestBody};
 use crate::telemetry::Outcome;
 use crate::token::Record;
 
@@ -47,13 +47,13 @@ pub struct OwnRequest<'a> {
 pub async fn handle<F>(
     core: &Core,
     connection: &Rc<Connection>,
-    well_formed: Result<(), Malformed>,
-    request: Request<RequestBody>,
+    incoming: Incoming,
     own: F,
 ) -> Response<ReplyBody>
 where
     F: AsyncFnOnce(OwnRequest<'_>) -> Option<(&'static str, Response<Bytes>)>,
 {
+    let Incoming { request, well_formed } = incoming;
     let (head, body) = request.into_parts();
     let mut line = Line::begin(core, connection, &head);
     let answered = match well_formed {

@@ -1,7 +1,9 @@
 //! The chunked transfer coding (RFC 9112 §7.1) without its optional parts: no extensions, no
 //! trailers, no white space, no bare line ends.
 
-/// Follows a chunked body as its bytes pass by.
+use bytes::{Buf as _, Bytes, BytesMut};
+
+/// Where in a chunked body its reader is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkedFraming {
     at: At,
@@ -40,25 +42,24 @@ impl ChunkedFraming {
         self.at == At::End
     }
 
-    /// Follows the framing through `bytes`; returns how many of them belong to the body.
-    pub fn pass(&mut self, bytes: &[u8]) -> Result<usize, ChunkedRefusal> {
-        let mut rest = bytes;
+    /// Takes the next piece of the body's data from the beginning of `bytes`, and the framing
+    /// before it. `None` when the body has ended, or more bytes are needed.
+    pub fn take_data(&mut self, bytes: &mut BytesMut) -> Result<Option<Bytes>, ChunkedRefusal> {
         while !self.has_ended() {
             if let At::Data { left } = self.at {
-                let taken = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
-                rest = rest.get(taken..).unwrap_or_default();
-                let left = left - taken as u64;
-                self.at = if left == 0 { At::DataCr } else { At::Data { left } };
-                if left > 0 {
+                let taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+                if taken == 0 {
                     break;
                 }
-                continue;
+                let left = left - taken as u64;
+                self.at = if left == 0 { At::DataCr } else { At::Data { left } };
+                return Ok(Some(bytes.split_to(taken).freeze()));
             }
-            let [byte, after @ ..] = rest else { break };
+            let Some(byte) = bytes.first() else { break };
             self.at = self.at.step(*byte)?;
-            rest = after;
+            bytes.advance(1);
         }
-        Ok(bytes.len() - rest.len())
+        Ok(None)
     }
 }
 

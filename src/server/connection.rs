@@ -1,30 +1,29 @@
-use std::convert::Infallible;
-use std::future::poll_fn;
-use std::pin::pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
+//! One HTTP/1.1 connection, from accepting to closing, in one task.
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::Body;
-use hyper::rt::{Read, Write};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioTimer;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::{Buf as _, Bytes};
+use http::header::CONNECTION;
+use http::{Method, Request, Response, Version};
+use http_body::{Body, Frame};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
-use super::body::RequestBody;
+use super::body::{Arrivals, RequestBody};
+use super::head::{Malformed, RequestHead};
+use super::response::{
+    Answered, BodyFraming, WrongLength, end_body, end_chunk, write_head, write_piece,
+};
+use super::settings::ConnectionSettings;
+use super::wire::{Buffers, Next, Wire};
 
-/// Limits of one HTTP/1.1 connection.
-#[derive(Clone, Copy, Debug)]
-pub struct ConnectionSettings {
-    /// How long a connection may be idle between two requests.
-    pub keep_alive_timeout: Duration,
-    /// Header lines of one head.
-    pub headers_max: usize,
-    /// Bytes of one head.
-    pub head_bytes_max: usize,
-}
+/// What a client that expects it is told before its body is read.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+/// Above this nothing more is put behind what waits to be written.
+const OUT_BYTES_MAX: usize = 16 << 10;
 
 /// What a connection's watchdog wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,54 +34,355 @@ pub enum Wanted {
     End,
 }
 
+/// A request in front of a service: well-formed, or a stand-in for one whose head was refused and
+/// that can only be answered with a refusal.
+#[derive(Debug)]
+pub struct Incoming {
+    /// The request.
+    pub request: Request<RequestBody>,
+    /// Whether its head left no doubt.
+    pub well_formed: Result<(), Malformed>,
+}
+
+/// The client has gone, or must go: there is nobody to answer.
+struct Gone;
+
+/// What there is to do while an answer is being waited for.
+enum Meanwhile {
+    /// Look again: something has come, or somebody wants to be heard.
+    Look,
+    /// Nothing, for now.
+    Wait,
+}
+
+/// What has to be known of a request to answer it.
+struct AskedFor {
+    answered: Answered,
+    /// Its body, while it is on its way.
+    arrivals: Option<Rc<Arrivals>>,
+    /// Whether the client still waits to be told to send it.
+    expects_continue: bool,
+}
+
 /// Serves one connection to its end: until the client or an answer closes it, the gate drains and
 /// the answer under way is done, or `watchdog` wants it ended.
-pub async fn serve_connection<I, S, B>(
-    io: I,
+pub async fn serve_connection<IO, S, B>(
+    stream: IO,
     settings: ConnectionSettings,
+    buffers: Rc<Buffers>,
     service: S,
-    mut draining: watch::Receiver<bool>,
-    mut watchdog: impl FnMut(&mut Context<'_>) -> Poll<Wanted>,
+    draining: watch::Receiver<bool>,
+    watchdog: impl FnMut(&mut Context<'_>) -> Poll<Wanted>,
 ) where
-    I: Read + Write + Unpin,
-    S: AsyncFn(Request<RequestBody>) -> Response<B>,
-    B: Body<Data = Bytes> + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    IO: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncFn(Incoming) -> Response<B>,
+    B: Body<Data = Bytes>,
 {
-    let service = &service;
-    let service = service_fn(|request: Request<hyper::body::Incoming>| {
-        let answering = service(request.map(RequestBody::from));
-        async move { Ok::<_, Infallible>(answering.await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(settings.keep_alive_timeout)
-        .max_headers(settings.headers_max)
-        .max_header_size(settings.head_bytes_max)
-        .half_close(false)
-        .serve_connection(io, service);
-    let mut connection = pin!(connection);
+    let wire = Wire::new(stream, settings, Rc::clone(&buffers));
+    let mut connection = Http1 { wire, buffers, out: Vec::new(), sent: 0, watchdog };
+    let mut waiting = draining.clone();
     let mut drain = pin!(async move {
         // An error means that whoever could ask is gone: as good as being asked.
-        let _ = draining.wait_for(|draining| *draining).await;
+        let _ = waiting.wait_for(|draining| *draining).await;
     });
-    let mut graceful = false;
-    poll_fn(|cx| {
-        if !graceful && drain.as_mut().poll(cx).is_ready() {
-            graceful = true;
-            connection.as_mut().graceful_shutdown();
+    loop {
+        let next = poll_fn(|cx| match connection.wire.poll_head(cx) {
+            Poll::Pending => drain.as_mut().poll(cx).map(|()| None),
+            next => next,
+        });
+        let Some(next) = next.await else { return };
+        match connection.answer(next, &service, &draining).await {
+            Ok(true) => connection.wire.await_head(),
+            Ok(false) => return connection.wire.close().await,
+            Err(Gone) => return,
         }
+    }
+}
+
+struct Http1<IO, W> {
+    wire: Wire<IO>,
+    buffers: Rc<Buffers>,
+    /// What waits to be written, from `sent` on.
+    out: Vec<u8>,
+    sent: usize,
+    watchdog: W,
+}
+
+impl<IO, W> Http1<IO, W>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+    W: FnMut(&mut Context<'_>) -> Poll<Wanted>,
+{
+    /// Answers one request; whether the connection serves another.
+    async fn answer<S, B>(
+        &mut self,
+        next: Next,
+        service: &S,
+        draining: &watch::Receiver<bool>,
+    ) -> Result<bool, Gone>
+    where
+        S: AsyncFn(Incoming) -> Response<B>,
+        B: Body<Data = Bytes>,
+    {
+        let (incoming, mut asked) = self.receive(next);
+        let response = {
+            let mut service = pin!(service(incoming));
+            let answering = poll_fn(|cx| {
+                loop {
+                    // What has come counts before any deadline that ends now.
+                    self.bring_body(cx, &mut asked)?;
+                    if let Poll::Ready(response) = service.as_mut().poll(cx) {
+                        return Poll::Ready(Ok(response));
+                    }
+                    if self.bring_body(cx, &mut asked)? {
+                        continue;
+                    }
+                    match self.meanwhile(cx)? {
+                        Meanwhile::Look => {}
+                        Meanwhile::Wait => return Poll::Pending,
+                    }
+                }
+            });
+            answering.await?
+        };
+        let closes = response.headers().get(CONNECTION).is_some_and(|value| value == "close");
+        let regular = asked.answered.keeps_alive && self.wire.is_at_head() && !closes;
+        asked.answered.keeps_alive = regular && !*draining.borrow();
+        self.send(response, asked.answered).await?;
+        Ok(asked.answered.keeps_alive)
+    }
+
+    fn receive(&mut self, next: Next) -> (Incoming, AskedFor) {
+        let head = match next {
+            Next::Head(head) => head,
+            Next::Refused(malformed, head_only) => return stand_in(malformed, head_only),
+        };
+        let RequestHead { request, framing, keeps_alive, expects_continue } = *head;
+        let answered = Answered::to(request.method(), request.version(), keeps_alive);
+        let (body, arrivals) = match self.wire.take_whole_body() {
+            Some(bytes) => (RequestBody::whole(bytes), None),
+            None => {
+                let (body, arrivals) = RequestBody::arriving(framing);
+                (body, Some(arrivals))
+            }
+        };
+        let request = request.map(|()| body);
+        let asked = AskedFor { answered, arrivals, expects_continue };
+        (Incoming { request, well_formed: Ok(()) }, asked)
+    }
+
+    /// Brings the next piece of a request's body, if it is asked for and there.
+    fn bring_body(&mut self, cx: &mut Context<'_>, asked: &mut AskedFor) -> Result<bool, Gone> {
+        let Some(arrivals) = asked.arrivals.as_ref().filter(|arrivals| arrivals.is_asked_for())
+        else {
+            return Ok(false);
+        };
+        if std::mem::take(&mut asked.expects_continue) {
+            self.out.extend_from_slice(CONTINUE);
+        }
+        if self.poll_flush(cx)?.is_pending() {
+            return Ok(false);
+        }
+        let Poll::Ready(piece) = self.wire.poll_body(cx) else { return Ok(false) };
+        let ended = self.wire.is_at_head() || !matches!(piece, Some(Ok(_)));
+        arrivals.hand_on(piece, ended, cx);
+        Ok(true)
+    }
+
+    /// Notices that the client has gone, and what the watchdog wants.
+    fn meanwhile(&mut self, cx: &mut Context<'_>) -> Result<Meanwhile, Gone> {
+        if self.wire.poll_gone(cx).is_ready() {
+            return Err(Gone);
+        }
+        match (self.watchdog)(cx) {
+            Poll::Ready(Wanted::Attention) => Ok(Meanwhile::Look),
+            Poll::Ready(Wanted::End) => Err(Gone),
+            Poll::Pending => Ok(Meanwhile::Wait),
+        }
+    }
+
+    /// Sends an answer: each piece of its body as soon as it is there.
+    async fn send<B>(&mut self, response: Response<B>, answered: Answered) -> Result<(), Gone>
+    where
+        B: Body<Data = Bytes>,
+    {
+        let length = response.body().size_hint().exact();
+        self.take_buffer();
+        let framing = write_head(&mut self.out, &response, length, answered);
+        let mut body = pin!(response.into_body());
+        let ended = framing == BodyFraming::None || body.is_end_stream();
+        let mut sending = Sending::new(framing);
+        if ended {
+            sending.end(&mut self.out);
+        }
+        poll_fn(|cx| self.poll_send(cx, body.as_mut(), &mut sending)).await
+    }
+
+    fn poll_send<B>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut body: Pin<&mut B>,
+        sending: &mut Sending,
+    ) -> Poll<Result<(), Gone>>
+    where
+        B: Body<Data = Bytes>,
+    {
         loop {
-            // How a connection ended is told by the requests on it.
-            if connection.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(());
+            let mut waits = false;
+            while sending.wants_more() && self.out.len() < OUT_BYTES_MAX {
+                let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else {
+                    waits = true;
+                    break;
+                };
+                self.take_buffer();
+                sending.take(frame, body.is_end_stream(), &mut self.out);
             }
-            match watchdog(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Wanted::Attention) => {}
-                Poll::Ready(Wanted::End) => return Poll::Ready(()),
+            let flushed = self.poll_flush(cx)?.is_ready();
+            if !flushed || self.poll_write_large(cx, sending)?.is_pending() {
+                return self.poll_ended_by_watchdog(cx).map(Err);
+            }
+            if !self.out.is_empty() {
+                continue;
+            }
+            if sending.ended {
+                self.give_buffer_back();
+                return Poll::Ready(if sending.broken { Err(Gone) } else { Ok(()) });
+            }
+            if waits {
+                self.give_buffer_back();
+                match self.meanwhile(cx)? {
+                    Meanwhile::Look => {}
+                    Meanwhile::Wait => return Poll::Pending,
+                }
             }
         }
-    })
-    .await;
+    }
+
+    /// While the client takes nothing: an answer that has something new to say cannot say it.
+    fn poll_ended_by_watchdog(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
+        while let Poll::Ready(wanted) = (self.watchdog)(cx) {
+            if wanted == Wanted::End {
+                return Poll::Ready(Gone);
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Writes all that waits to be written.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Gone> {
+        if self.out.is_empty() {
+            return Ok(Poll::Ready(()));
+        }
+        while let Some(left) = self.out.get(self.sent..).filter(|left| !left.is_empty()) {
+            match self.wire.poll_write(cx, left) {
+                Poll::Ready(Ok(0) | Err(_)) => return Err(Gone),
+                Poll::Ready(Ok(written)) => self.sent += written,
+                Poll::Pending => return Ok(Poll::Pending),
+            }
+        }
+        match self.wire.poll_flush(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => return Err(Gone),
+            Poll::Pending => return Ok(Poll::Pending),
+        }
+        self.out.clear();
+        self.sent = 0;
+        Ok(Poll::Ready(()))
+    }
+
+    fn poll_write_large(
+        &mut self,
+        cx: &mut Context<'_>,
+        sending: &mut Sending,
+    ) -> Result<Poll<()>, Gone> {
+        while !sending.large.is_empty() {
+            match self.wire.poll_write(cx, &sending.large) {
+                Poll::Ready(Ok(0) | Err(_)) => return Err(Gone),
+                Poll::Ready(Ok(written)) => sending.large.advance(written),
+                Poll::Pending => return Ok(Poll::Pending),
+            }
+            if sending.large.is_empty() {
+                end_chunk(&mut self.out, sending.framing);
+            }
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// Between answers, and while one has nothing to say, the core has the buffer.
+    fn take_buffer(&mut self) {
+        if self.out.capacity() == 0 {
+            self.out = self.buffers.write.take();
+        }
+    }
+
+    fn give_buffer_back(&mut self) {
+        let buffer = std::mem::take(&mut self.out);
+        if buffer.capacity() <= 2 * OUT_BYTES_MAX {
+            self.buffers.write.replace(buffer);
+        }
+    }
+}
+
+/// An answer's body on its way out.
+struct Sending {
+    framing: BodyFraming,
+    /// A piece that is written by itself.
+    large: Bytes,
+    ended: bool,
+    broken: bool,
+}
+
+impl Sending {
+    fn new(framing: BodyFraming) -> Self {
+        Self { framing, large: Bytes::new(), ended: false, broken: false }
+    }
+
+    fn wants_more(&self) -> bool {
+        !self.ended && self.large.is_empty()
+    }
+
+    fn take<E>(
+        &mut self,
+        frame: Option<Result<Frame<Bytes>, E>>,
+        is_last: bool,
+        out: &mut Vec<u8>,
+    ) {
+        match frame {
+            None => return self.end(out),
+            Some(Err(_)) => {
+                self.ended = true;
+                self.broken = true;
+                return;
+            }
+            Some(Ok(frame)) => {
+                let data = frame.into_data().unwrap_or_default();
+                match write_piece(out, &mut self.framing, data) {
+                    Ok(large) => self.large = large,
+                    Err(WrongLength) => {
+                        self.ended = true;
+                        self.broken = true;
+                        return;
+                    }
+                }
+            }
+        }
+        if is_last && self.large.is_empty() {
+            self.end(out);
+        }
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        self.ended = true;
+        self.broken |= end_body(out, self.framing).is_err();
+    }
+}
+
+fn stand_in(malformed: Malformed, head_only: bool) -> (Incoming, AskedFor) {
+    let mut request = Request::new(RequestBody::whole(Bytes::new()));
+    if head_only {
+        *request.method_mut() = Method::HEAD;
+    }
+    let answered = Answered::to(request.method(), Version::HTTP_11, false);
+    let asked = AskedFor { answered, arrivals: None, expects_continue: false };
+    (Incoming { request, well_formed: Err(malformed) }, asked)
 }

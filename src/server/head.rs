@@ -1,5 +1,9 @@
-//! The head of a request, byte by byte: what RFC 9112 leaves no doubt about passes, the rest is
-//! refused. hyper parses it again afterwards; it may be stricter, and is never asked to be.
+//! The head of a request, byte by byte: what RFC 9112 leaves no doubt about becomes a request, the
+//! rest is refused. Nothing else reads these bytes.
+
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Uri, Version};
 
 /// How large a head may be.
 #[derive(Clone, Copy, Debug)]
@@ -68,12 +72,27 @@ pub enum Malformed {
     UnexpectedBody,
 }
 
-/// Checks a whole head, its empty line included, and tells how the body is delimited.
-pub fn check_head(head: &[u8], limits: HeadLimits) -> Result<Framing, Malformed> {
+/// A head that was read.
+#[derive(Debug)]
+pub struct RequestHead {
+    /// Method, target, version and headers, in the order in which they came.
+    pub request: Request<()>,
+    /// How the body is delimited.
+    pub framing: Framing,
+    /// Whether the client will send another request on the connection.
+    pub keeps_alive: bool,
+    /// Whether the client waits for a `100 Continue` before it sends the body.
+    pub expects_continue: bool,
+}
+
+/// Reads a whole head, its empty line included.
+pub fn read_head(head: &Bytes, limits: HeadLimits) -> Result<RequestHead, Malformed> {
     let mut lines = Lines { rest: head };
     let request_line = lines.next().ok_or(Malformed::RequestLine)??;
-    let request = check_request_line(request_line, limits.target_bytes_max)?;
-    let mut facts = Facts::default();
+    let RequestLine { method, target, version } =
+        read_request_line(request_line, limits.target_bytes_max)?;
+    let mut headers = HeaderMap::with_capacity(HEADERS_USUAL);
+    let mut facts = Facts { keeps_alive: version == Version::HTTP_11, ..Facts::default() };
     let mut count = 0;
     for line in lines {
         let line = line?;
@@ -84,10 +103,25 @@ pub fn check_head(head: &[u8], limits: HeadLimits) -> Result<Framing, Malformed>
         if count > limits.headers_max {
             return Err(Malformed::HeadTooLarge);
         }
-        facts.note(line)?;
+        let (name, value) = read_header(line)?;
+        facts.note(name, value)?;
+        let name = HeaderName::from_bytes(name).map_err(|_| Malformed::Header)?;
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(trim_end(value)));
+        headers.append(name, value.map_err(|_| Malformed::Header)?);
     }
-    facts.framing(request)
+    let framing = facts.framing(&method, version)?;
+    let mut request = Request::new(());
+    *request.uri_mut() =
+        Uri::from_maybe_shared(head.slice_ref(target)).map_err(|_| Malformed::Target)?;
+    *request.method_mut() = method;
+    *request.version_mut() = version;
+    *request.headers_mut() = headers;
+    let Facts { keeps_alive, expects, .. } = facts;
+    Ok(RequestHead { request, framing, keeps_alive, expects_continue: expects > 0 })
 }
+
+/// Headers there is room for at once.
+const HEADERS_USUAL: usize = 12;
 
 /// Where a head ends.
 pub(crate) enum HeadEnd {
@@ -118,11 +152,11 @@ pub(crate) fn end_of_head(bytes: &[u8], from: usize) -> Result<HeadEnd, Malforme
     Ok(HeadEnd::NotYet)
 }
 
-/// What matters of a request line.
-#[derive(Clone, Copy)]
-struct RequestLine {
-    admits_body: bool,
-    is_http_10: bool,
+/// The words of a request line.
+struct RequestLine<'h> {
+    method: Method,
+    target: &'h [u8],
+    version: Version,
 }
 
 /// The lines of a head, without their CRLF.
@@ -141,72 +175,81 @@ impl<'h> Iterator for Lines<'h> {
     }
 }
 
-fn check_request_line(line: &[u8], target_bytes_max: usize) -> Result<RequestLine, Malformed> {
+fn read_request_line(line: &[u8], target_bytes_max: usize) -> Result<RequestLine<'_>, Malformed> {
     let mut words = line.split(|byte| *byte == b' ');
     let (Some(method), Some(target), Some(version), None) =
         (words.next(), words.next(), words.next(), words.next())
     else {
         return Err(Malformed::RequestLine);
     };
-    let admits_body = match method {
-        b"GET" | b"HEAD" | b"OPTIONS" => false,
-        b"POST" | b"PUT" | b"PATCH" | b"DELETE" => true,
+    let method = match method {
+        b"GET" => Method::GET,
+        b"HEAD" => Method::HEAD,
+        b"OPTIONS" => Method::OPTIONS,
+        b"POST" => Method::POST,
+        b"PUT" => Method::PUT,
+        b"PATCH" => Method::PATCH,
+        b"DELETE" => Method::DELETE,
         _ => return Err(Malformed::Method),
     };
     if target.len() > target_bytes_max {
         return Err(Malformed::TargetTooLong);
     }
-    // Beside the fragment's sign, those that no URI has and that hyper answers by itself.
-    let plain = |byte: &u8| {
-        matches!(byte, 0x21..=0x7e) && !matches!(byte, b'#' | b'"' | b'<' | b'>' | b'`')
-    };
-    if target.first() != Some(&b'/') || !target.iter().all(plain) {
+    if target.first() != Some(&b'/') || !target.iter().all(|byte| is(*byte, OF_A_TARGET)) {
         return Err(Malformed::Target);
     }
-    let is_http_10 = match version {
-        b"HTTP/1.1" => false,
-        b"HTTP/1.0" => true,
+    let version = match version {
+        b"HTTP/1.1" => Version::HTTP_11,
+        b"HTTP/1.0" => Version::HTTP_10,
         _ => return Err(Malformed::Version),
     };
-    Ok(RequestLine { admits_body, is_http_10 })
+    Ok(RequestLine { method, target, version })
 }
 
-/// The headers that decide where the message ends.
+/// Name and value of a header line, the value without white space before it. What the value is made
+/// of is left to `HeaderValue`: a tab, and everything from the space on but DEL (RFC 9110 §5.5).
+fn read_header(line: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+    let colon = memchr::memchr(b':', line).ok_or(Malformed::Header)?;
+    let (name, value) = line.split_at_checked(colon).ok_or(Malformed::Header)?;
+    if name.is_empty() || !name.iter().all(|byte| is(*byte, OF_A_TOKEN)) {
+        return Err(Malformed::Header);
+    }
+    Ok((name, trim_start(value.get(1..).unwrap_or_default())))
+}
+
+/// The headers that decide where the message ends, and what comes after it.
 #[derive(Default)]
 struct Facts {
     hosts: usize,
     content_length: Option<u64>,
     chunked: bool,
     expects: usize,
+    keeps_alive: bool,
 }
 
 impl Facts {
-    fn note(&mut self, line: &[u8]) -> Result<(), Malformed> {
-        let colon = memchr::memchr(b':', line).ok_or(Malformed::Header)?;
-        let (name, value) = line.split_at_checked(colon).ok_or(Malformed::Header)?;
-        let value = value.get(1..).unwrap_or_default();
-        if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
-            return Err(Malformed::Header);
-        }
-        if !value.iter().all(|byte| matches!(byte, b'\t' | 0x20..=0x7e | 0x80..)) {
-            return Err(Malformed::Header);
-        }
+    fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), Malformed> {
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => self.hosts += 1,
             6 if name.eq_ignore_ascii_case(b"expect") => {
                 self.expects += 1;
-                if !trim_leading(value).eq_ignore_ascii_case(b"100-continue") {
+                if !value.eq_ignore_ascii_case(b"100-continue") {
                     return Err(Malformed::Expect);
                 }
             }
+            10 if name.eq_ignore_ascii_case(b"connection") => {
+                let mut options = value.split(|byte| *byte == b',');
+                self.keeps_alive &= !options
+                    .any(|option| trim_end(trim_start(option)).eq_ignore_ascii_case(b"close"));
+            }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
-                let length = parse_length(trim_leading(value)).ok_or(Malformed::ContentLength)?;
+                let length = parse_length(value).ok_or(Malformed::ContentLength)?;
                 if self.content_length.replace(length).is_some() {
                     return Err(Malformed::ContentLength);
                 }
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                if self.chunked || trim_leading(value) != b"chunked" {
+                if self.chunked || value != b"chunked" {
                     return Err(Malformed::TransferEncoding);
                 }
                 self.chunked = true;
@@ -216,18 +259,19 @@ impl Facts {
         Ok(())
     }
 
-    fn framing(&self, request: RequestLine) -> Result<Framing, Malformed> {
+    fn framing(&self, method: &Method, version: Version) -> Result<Framing, Malformed> {
         if self.hosts != 1 {
             return Err(Malformed::Host);
         }
         let framing = match (self.content_length, self.chunked) {
             (Some(_), true) => return Err(Malformed::AmbiguousLength),
-            (_, true) if request.is_http_10 => return Err(Malformed::TransferEncoding),
+            (_, true) if version == Version::HTTP_10 => return Err(Malformed::TransferEncoding),
             (None, true) => Framing::Chunked,
             (length, false) => Framing::Length(length.unwrap_or(0)),
         };
         let has_body = framing != Framing::Length(0);
-        if has_body && !request.admits_body {
+        let admits_none = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+        if has_body && admits_none {
             return Err(Malformed::UnexpectedBody);
         }
         if self.expects > 1 || (self.expects == 1 && !has_body) {
@@ -238,30 +282,50 @@ impl Facts {
 }
 
 /// `tchar` of RFC 9110 §5.6.2.
-const fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
-        )
+const OF_A_TOKEN: u8 = 1;
+/// What a target may have: visible ASCII without the fragment's sign and what no URI has.
+const OF_A_TARGET: u8 = 2;
+
+/// What each byte may be part of.
+const KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut byte: u8 = 0x21;
+    while byte < 0x7f {
+        let is_token = byte.is_ascii_alphanumeric() || among(byte, b"!#$%&'*+-.^_`|~");
+        let is_target = !among(byte, b"#\"<>`");
+        kinds[byte as usize] =
+            if is_token { OF_A_TOKEN } else { 0 } | if is_target { OF_A_TARGET } else { 0 };
+        byte += 1;
+    }
+    kinds
+};
+
+const fn among(byte: u8, bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    while let [first, others @ ..] = rest {
+        if *first == byte {
+            return true;
+        }
+        rest = others;
+    }
+    false
 }
 
-fn trim_leading(value: &[u8]) -> &[u8] {
+fn is(byte: u8, kind: u8) -> bool {
+    KINDS.get(usize::from(byte)).is_some_and(|kinds| kinds & kind != 0)
+}
+
+fn trim_start(value: &[u8]) -> &[u8] {
     let mut value = value;
     while let [b' ' | b'\t', rest @ ..] = value {
+        value = rest;
+    }
+    value
+}
+
+fn trim_end(value: &[u8]) -> &[u8] {
+    let mut value = value;
+    while let [rest @ .., b' ' | b'\t'] = value {
         value = rest;
     }
     value

@@ -1,21 +1,27 @@
-use std::convert::Infallible;
+use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Response;
 use http_body_util::Empty;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
+use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 
 use super::super::{BodyLimits, BodyProblem, collect};
+use crate::server::{ConnectionSettings, HeadLimits, Incoming, serve_connection};
 
 const LIMITS: BodyLimits =
     BodyLimits { bytes_max: 1000, time_max: Some(Duration::from_secs(30)), rate_min: 10 };
+
+const SETTINGS: ConnectionSettings = ConnectionSettings {
+    head: HeadLimits { head_bytes_max: 2048, headers_max: 16, target_bytes_max: 512 },
+    header_timeout: Duration::from_mins(5),
+    keep_alive_timeout: Duration::from_mins(5),
+    write_stall_timeout: Duration::from_mins(5),
+};
 
 const CHUNKED: &str = "transfer-encoding: chunked";
 
@@ -31,28 +37,37 @@ enum Outcome {
 /// Reads the body of a request whose bytes come in pieces, each after so many seconds. The client
 /// then stays silent, or leaves if `leaves`.
 async fn read(limits: BodyLimits, framing: &str, pieces: &[(u64, &[u8])], leaves: bool) -> Outcome {
+    LocalSet::new().run_until(read_locally(limits, framing, pieces, leaves)).await
+}
+
+async fn read_locally(
+    limits: BodyLimits,
+    framing: &str,
+    pieces: &[(u64, &[u8])],
+    leaves: bool,
+) -> Outcome {
     let (mut client, server) = tokio::io::duplex(1 << 20);
     let (sender, receiver) = oneshot::channel();
     let sender = std::sync::Mutex::new(Some(sender));
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = async move |incoming: Incoming| {
         let sender = sender.lock().unwrap().take();
-        async move {
-            let began = Instant::now();
-            let outcome = match collect(request.into_body().into(), limits).await {
-                Ok(bytes) => Outcome::Whole(bytes.len()),
-                Err(BodyProblem::TooLarge(max)) => {
-                    assert_eq!(max, limits.bytes_max);
-                    Outcome::TooLarge
-                }
-                Err(BodyProblem::TooSlow) => Outcome::TooSlow(began.elapsed().as_secs()),
-                Err(BodyProblem::Broken(_)) => Outcome::Broken,
-            };
-            sender.unwrap().send(outcome).unwrap();
-            Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
-        }
-    });
-    let connection = tokio::spawn(async move {
-        let _ = http1::Builder::new().serve_connection(TokioIo::new(server), service).await;
+        let began = Instant::now();
+        let outcome = match collect(incoming.request.into_body(), limits).await {
+            Ok(bytes) => Outcome::Whole(bytes.len()),
+            Err(BodyProblem::TooLarge(max)) => {
+                assert_eq!(max, limits.bytes_max);
+                Outcome::TooLarge
+            }
+            Err(BodyProblem::TooSlow) => Outcome::TooSlow(began.elapsed().as_secs()),
+            Err(BodyProblem::Broken(_)) => Outcome::Broken,
+        };
+        sender.unwrap().send(outcome).unwrap();
+        Response::new(Empty::<Bytes>::new())
+    };
+    let connection = tokio::task::spawn_local(async move {
+        let never = |_: &mut Context<'_>| Poll::Pending;
+        let (_drain, draining) = watch::channel(false);
+        serve_connection(server, SETTINGS, Rc::default(), service, draining, never).await;
     });
     let head = format!("POST / HTTP/1.1\r\nhost: a\r\n{framing}\r\n\r\n");
     client.write_all(head.as_bytes()).await.unwrap();

@@ -1,3 +1,4 @@
+use bytes::BytesMut;
 use proptest::prelude::*;
 
 use super::super::{ChunkedFraming, ChunkedRefusal};
@@ -5,11 +6,13 @@ use super::super::{ChunkedFraming, ChunkedRefusal};
 /// How many bytes belong to the body when they come in these pieces; `None` while it has not ended.
 fn follow<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> Result<Option<usize>, ChunkedRefusal> {
     let mut framing = ChunkedFraming::default();
-    let mut length = 0;
+    let (mut length, mut held) = (0, BytesMut::new());
     for piece in pieces {
-        length += framing.pass(piece)?;
+        held.extend_from_slice(piece);
+        length += piece.len();
+        while framing.take_data(&mut held)?.is_some() {}
     }
-    Ok(framing.has_ended().then_some(length))
+    Ok(framing.has_ended().then_some(length - held.len()))
 }
 
 /// What a body comes to, whole and split at every byte.

@@ -10,16 +10,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 use http_body_util::{BodyExt as _, Full};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
-use super::{
-    ConnectionSettings, Guard, GuardSettings, HeadLimits, Heads, Malformed, RequestBody,
-    serve_connection,
-};
+use super::{ConnectionSettings, HeadLimits, Incoming, Malformed, serve_connection};
 
 const LIMITS: HeadLimits =
     HeadLimits { head_bytes_max: 2048, headers_max: 16, target_bytes_max: 512 };
@@ -36,16 +33,14 @@ async fn serve<S>(stream: S, answer_bytes: usize) -> Vec<Seen>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let settings = GuardSettings {
+    let settings = ConnectionSettings {
         head: LIMITS,
         header_timeout: HEADER_TIMEOUT,
+        keep_alive_timeout: KEEP_ALIVE,
         write_stall_timeout: STALL_TIMEOUT,
     };
-    let heads = Rc::new(Heads::default());
-    let guard = Guard::new(stream, settings, Rc::clone(&heads), Rc::default());
     let seen = RefCell::new(Vec::new());
-    let service = async |request: Request<RequestBody>| {
-        let well_formed = heads.next();
+    let service = async |Incoming { request, well_formed }| {
         let (head, body) = request.into_parts();
         let body = body.collect().await.map(http_body_util::Collected::to_bytes);
         let body = body.map_err(|_| "broken".to_owned());
@@ -61,13 +56,9 @@ where
         }
         response
     };
-    let connection = ConnectionSettings {
-        keep_alive_timeout: KEEP_ALIVE,
-        headers_max: LIMITS.headers_max,
-        head_bytes_max: LIMITS.head_bytes_max.max(8192),
-    };
     let (_drain, draining) = watch::channel(false);
-    serve_connection(guard, connection, service, draining, |_| Poll::Pending).await;
+    let never = |_: &mut std::task::Context<'_>| Poll::Pending;
+    serve_connection(stream, settings, Rc::default(), service, draining, never).await;
     seen.into_inner()
 }
 

@@ -3,8 +3,9 @@
 
 #![no_main]
 
+use bytes::{Bytes, BytesMut};
 use ckgate::fuzzing::end_of_head;
-use ckgate::server::{ChunkedFraming, Framing, HeadLimits, check_head};
+use ckgate::server::{ChunkedFraming, Framing, HeadLimits, RequestHead, read_head};
 use libfuzzer_sys::fuzz_target;
 
 const LIMITS: HeadLimits =
@@ -18,15 +19,15 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(end_in_pieces(bytes, step), whole, "split every {step}");
     let Ok(Some(end)) = whole else { return };
     let (head, body) = bytes.split_at(end);
-    let Ok(framing) = check_head(head, LIMITS) else { return };
-    agrees_with_httparse(head, framing);
-    if framing == Framing::Chunked {
+    let Ok(read) = read_head(&Bytes::copy_from_slice(head), LIMITS) else { return };
+    agrees_with_httparse(head, &read);
+    if read.framing == Framing::Chunked {
         let whole = follow([body]);
         assert_eq!(follow(body.chunks(step)), whole);
     }
 });
 
-/// Like the guard: looks again only from two bytes before what it has seen.
+/// Like the connection: looks again only from two bytes before what it has seen.
 fn end_in_pieces(
     bytes: &[u8],
     step: usize,
@@ -42,16 +43,19 @@ fn end_in_pieces(
     Ok(None)
 }
 
-fn follow<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> Option<(usize, bool)> {
+fn follow<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> Option<(Vec<u8>, bool)> {
     let mut framing = ChunkedFraming::default();
-    let mut length = 0;
+    let (mut data, mut held) = (Vec::new(), BytesMut::new());
     for piece in pieces {
-        length += framing.pass(piece).ok()?;
+        held.extend_from_slice(piece);
+        while let Some(piece) = framing.take_data(&mut held).ok()? {
+            data.extend_from_slice(&piece);
+        }
     }
-    Some((length, framing.has_ended()))
+    Some((data, framing.has_ended()))
 }
 
-fn agrees_with_httparse(head: &[u8], framing: Framing) {
+fn agrees_with_httparse(head: &[u8], read: &RequestHead) {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut request = httparse::Request::new(&mut headers);
     let parsed = request.parse(head).expect("another parser refuses it");
@@ -63,7 +67,14 @@ fn agrees_with_httparse(head: &[u8], framing: Framing) {
         named.map(|h| h.value).collect::<Vec<_>>()
     };
     assert_eq!(values("host").len(), 1);
-    match framing {
+    assert_eq!(request.method, Some(read.request.method().as_str()));
+    assert_eq!(target, read.request.uri().to_string());
+    assert_eq!(request.headers.len(), read.request.headers().len());
+    for name in read.request.headers().keys() {
+        let mine: Vec<_> = read.request.headers().get_all(name).iter().map(|v| v.as_bytes()).collect();
+        assert_eq!(values(name.as_str()), mine);
+    }
+    match read.framing {
         Framing::Chunked => {
             assert_eq!(values("transfer-encoding"), [b"chunked"]);
             assert!(values("content-length").is_empty());

@@ -1,0 +1,217 @@
+//! The bytes of an answer: its head, and the framing of its body.
+
+use std::cell::RefCell;
+
+use bytes::{BufMut as _, Bytes};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, Response, StatusCode, Version};
+use jiff::fmt::rfc2822::DateTimePrinter;
+
+use crate::clock::{Clock as _, SystemClock};
+
+/// A piece of a body up to this size is copied behind what goes out before it; a larger one is
+/// written by itself.
+pub(super) const JOINED_BYTES_MAX: usize = 8 << 10;
+
+/// What an answer is to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answered {
+    pub(super) head_only: bool,
+    pub(super) version: Version,
+    /// Whether the connection serves another request after it.
+    pub(super) keeps_alive: bool,
+}
+
+/// How the body of an answer is delimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyFraming {
+    /// There is none, or it is not for this request.
+    None,
+    /// By its length, of which this much is left.
+    Length(u64),
+    /// By the chunked transfer coding.
+    Chunked,
+    /// By the end of the connection.
+    UntilClose,
+}
+
+impl Answered {
+    pub(super) fn to(method: &Method, version: Version, keeps_alive: bool) -> Self {
+        Self { head_only: *method == Method::HEAD, version, keeps_alive }
+    }
+}
+
+/// Writes the head of an answer whose body has this length, if it is known.
+pub(super) fn write_head<B>(
+    out: &mut Vec<u8>,
+    response: &Response<B>,
+    length: Option<u64>,
+    answered: Answered,
+) -> BodyFraming {
+    let status = response.status();
+    out.put_slice(b"HTTP/1.1 ");
+    out.put_slice(status.as_str().as_bytes());
+    out.put_slice(b" ");
+    out.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.put_slice(b"\r\n");
+    let headers = response.headers();
+    for (name, value) in headers {
+        // The connection and the framing are for this server to tell.
+        if *name != CONNECTION && *name != TRANSFER_ENCODING && *name != CONTENT_LENGTH {
+            write_header(out, name.as_str().as_bytes(), value.as_bytes());
+        }
+    }
+    if !headers.contains_key(DATE) {
+        write_header(out, b"date", now_text().as_bytes());
+    }
+    let framing = write_framing(out, status, headers, length, answered);
+    if !answered.keeps_alive {
+        write_header(out, b"connection", b"close");
+    }
+    out.put_slice(b"\r\n");
+    framing
+}
+
+fn write_framing(
+    out: &mut Vec<u8>,
+    status: StatusCode,
+    headers: &HeaderMap,
+    length: Option<u64>,
+    answered: Answered,
+) -> BodyFraming {
+    if status == StatusCode::NO_CONTENT || status.is_informational() {
+        return BodyFraming::None;
+    }
+    if answered.head_only || status == StatusCode::NOT_MODIFIED {
+        // What the body's length would have been (RFC 9110 §8.6), where that is known.
+        if let Some(length) = headers.get(CONTENT_LENGTH) {
+            write_header(out, b"content-length", length.as_bytes());
+        }
+        return BodyFraming::None;
+    }
+    match length {
+        Some(length) => {
+            write_header(out, b"content-length", Decimal::of(length).as_bytes());
+            BodyFraming::Length(length)
+        }
+        None if answered.version == Version::HTTP_11 => {
+            write_header(out, b"transfer-encoding", b"chunked");
+            BodyFraming::Chunked
+        }
+        None => BodyFraming::UntilClose,
+    }
+}
+
+fn write_header(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.put_slice(name);
+    out.put_slice(b": ");
+    out.put_slice(value);
+    out.put_slice(b"\r\n");
+}
+
+/// Writes a piece of a body with what frames it. A large one is given back, to be written by itself
+/// before [`end_chunk`]; otherwise what is given back is empty.
+pub(super) fn write_piece(
+    out: &mut Vec<u8>,
+    framing: &mut BodyFraming,
+    piece: Bytes,
+) -> Result<Bytes, WrongLength> {
+    if piece.is_empty() {
+        // An empty chunk would be the last one.
+        return Ok(piece);
+    }
+    match framing {
+        BodyFraming::None => return Ok(Bytes::new()),
+        BodyFraming::UntilClose => {}
+        BodyFraming::Length(left) => {
+            *left = left.checked_sub(piece.len() as u64).ok_or(WrongLength)?;
+        }
+        BodyFraming::Chunked => write_chunk_size(out, piece.len()),
+    }
+    if piece.len() > JOINED_BYTES_MAX {
+        return Ok(piece);
+    }
+    out.put_slice(&piece);
+    end_chunk(out, *framing);
+    Ok(Bytes::new())
+}
+
+/// What comes behind a piece that was written by itself.
+pub(super) fn end_chunk(out: &mut Vec<u8>, framing: BodyFraming) {
+    if framing == BodyFraming::Chunked {
+        out.put_slice(b"\r\n");
+    }
+}
+
+/// What comes behind the last piece.
+pub(super) fn end_body(out: &mut Vec<u8>, framing: BodyFraming) -> Result<(), WrongLength> {
+    match framing {
+        BodyFraming::Length(left) if left > 0 => return Err(WrongLength),
+        BodyFraming::Chunked => out.put_slice(b"0\r\n\r\n"),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// A body that is not as long as its head says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct WrongLength;
+
+fn write_chunk_size(out: &mut Vec<u8>, length: usize) {
+    let mut digits = [0; 16];
+    let mut left = length;
+    let mut used = 0;
+    for (place, digit) in digits.iter_mut().rev().enumerate() {
+        if left == 0 && place > 0 {
+            break;
+        }
+        *digit = char::from_digit((left & 15) as u32, 16).map_or(b'0', |digit| digit as u8);
+        left >>= 4;
+        used = place + 1;
+    }
+    out.put_slice(digits.get(16 - used..).unwrap_or_default());
+    out.put_slice(b"\r\n");
+}
+
+/// A number in decimal digits.
+struct Decimal {
+    digits: [u8; 20],
+    from: usize,
+}
+
+impl Decimal {
+    fn of(number: u64) -> Self {
+        let (mut digits, mut left, mut from) = ([b'0'; 20], number, 20);
+        for digit in digits.iter_mut().rev() {
+            from -= 1;
+            *digit = b'0' + (left % 10) as u8;
+            left /= 10;
+            if left == 0 {
+                break;
+            }
+        }
+        Self { digits, from }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.digits.get(self.from..).unwrap_or_default()
+    }
+}
+
+thread_local! {
+    /// The second that was told last, and its text.
+    static NOW: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
+    static CLOCK: SystemClock = SystemClock::default();
+}
+
+/// The time as `Date` writes it (RFC 9110 §5.6.7); made once a second.
+fn now_text() -> String {
+    let now = CLOCK.with(SystemClock::now);
+    NOW.with_borrow_mut(|(second, text)| {
+        if *second != now.as_second() {
+            *second = now.as_second();
+            *text = DateTimePrinter::new().timestamp_to_rfc9110_string(&now).unwrap_or_default();
+        }
+        text.clone()
+    })
+}
