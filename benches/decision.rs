@@ -228,7 +228,7 @@ fn parsing(criterion: &mut Criterion) {
              Accept-Encoding: gzip, deflate, br\r\nConnection: keep-alive\r\n\r\n",
             gate.text
         );
-        let head = bytes::Bytes::from(head);
+        let head = Bytes::from(head);
         bencher.iter(|| read_head(black_box(&head), limits).is_ok());
     });
     group.finish();

@@ -14,9 +14,7 @@ use tokio::sync::watch;
 
 use super::body::{Arrivals, RequestBody};
 use super::head::{Malformed, RequestHead};
-use super::response::{
-    Answered, BodyFraming, WrongLength, end_body, end_chunk, write_head, write_piece,
-};
+use super::response::{Answered, BodyFraming, end_body, end_chunk, write_head, write_piece};
 use super::settings::ConnectionSettings;
 use super::wire::{Buffers, Next, Wire};
 
@@ -88,7 +86,7 @@ pub async fn serve_connection<IO, S, B>(
     loop {
         let next = poll_fn(|cx| match connection.wire.poll_head(cx) {
             Poll::Pending => drain.as_mut().poll(cx).map(|()| None),
-            next => next,
+            next @ Poll::Ready(_) => next,
         });
         let Some(next) = next.await else { return };
         match connection.answer(next, &service, &draining).await {
@@ -159,12 +157,11 @@ where
         };
         let RequestHead { request, framing, keeps_alive, expects_continue } = *head;
         let answered = Answered::to(request.method(), request.version(), keeps_alive);
-        let (body, arrivals) = match self.wire.take_whole_body() {
-            Some(bytes) => (RequestBody::whole(bytes), None),
-            None => {
-                let (body, arrivals) = RequestBody::arriving(framing);
-                (body, Some(arrivals))
-            }
+        let (body, arrivals) = if let Some(bytes) = self.wire.take_whole_body() {
+            (RequestBody::whole(bytes), None)
+        } else {
+            let (body, arrivals) = RequestBody::arriving(framing);
+            (body, Some(arrivals))
         };
         let request = request.map(|()| body);
         let asked = AskedFor { answered, arrivals, expects_continue };
@@ -347,28 +344,23 @@ impl Sending {
         is_last: bool,
         out: &mut Vec<u8>,
     ) {
-        match frame {
+        let data = match frame {
             None => return self.end(out),
-            Some(Err(_)) => {
-                self.ended = true;
-                self.broken = true;
-                return;
-            }
-            Some(Ok(frame)) => {
-                let data = frame.into_data().unwrap_or_default();
-                match write_piece(out, &mut self.framing, data) {
-                    Ok(large) => self.large = large,
-                    Err(WrongLength) => {
-                        self.ended = true;
-                        self.broken = true;
-                        return;
-                    }
-                }
-            }
-        }
+            Some(Err(_)) => return self.break_off(),
+            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+        };
+        let Ok(large) = write_piece(out, &mut self.framing, data) else {
+            return self.break_off();
+        };
+        self.large = large;
         if is_last && self.large.is_empty() {
             self.end(out);
         }
+    }
+
+    fn break_off(&mut self) {
+        self.ended = true;
+        self.broken = true;
     }
 
     fn end(&mut self, out: &mut Vec<u8>) {

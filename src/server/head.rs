@@ -289,16 +289,24 @@ const OF_A_TARGET: u8 = 2;
 /// What each byte may be part of.
 const KINDS: [u8; 256] = {
     let mut kinds = [0; 256];
-    let mut byte: u8 = 0x21;
-    while byte < 0x7f {
-        let is_token = byte.is_ascii_alphanumeric() || among(byte, b"!#$%&'*+-.^_`|~");
-        let is_target = !among(byte, b"#\"<>`");
-        kinds[byte as usize] =
-            if is_token { OF_A_TOKEN } else { 0 } | if is_target { OF_A_TARGET } else { 0 };
-        byte += 1;
+    let mut rest: &mut [u8] = &mut kinds;
+    let mut byte: u8 = 0;
+    while let [kind, others @ ..] = rest {
+        *kind = kinds_of(byte);
+        rest = others;
+        byte = byte.wrapping_add(1);
     }
     kinds
 };
+
+const fn kinds_of(byte: u8) -> u8 {
+    if !byte.is_ascii_graphic() {
+        return 0;
+    }
+    let of_a_token = byte.is_ascii_alphanumeric() || among(byte, b"!#$%&'*+-.^_`|~");
+    let of_a_target = !among(byte, b"#\"<>`");
+    (if of_a_token { OF_A_TOKEN } else { 0 }) | (if of_a_target { OF_A_TARGET } else { 0 })
+}
 
 const fn among(byte: u8, bytes: &[u8]) -> bool {
     let mut rest = bytes;

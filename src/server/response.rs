@@ -1,6 +1,7 @@
 //! The bytes of an answer: its head, and the framing of its body.
 
 use std::cell::RefCell;
+use std::io::Write as _;
 
 use bytes::{BufMut as _, Bytes};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
@@ -91,7 +92,7 @@ fn write_framing(
     }
     match length {
         Some(length) => {
-            write_header(out, b"content-length", Decimal::of(length).as_bytes());
+            write_header(out, b"content-length", itoa::Buffer::new().format(length).as_bytes());
             BodyFraming::Length(length)
         }
         None if answered.version == Version::HTTP_11 => {
@@ -126,7 +127,10 @@ pub(super) fn write_piece(
         BodyFraming::Length(left) => {
             *left = left.checked_sub(piece.len() as u64).ok_or(WrongLength)?;
         }
-        BodyFraming::Chunked => write_chunk_size(out, piece.len()),
+        BodyFraming::Chunked => {
+            // Writing to a vector cannot fail.
+            let _ = write!(out, "{:x}\r\n", piece.len());
+        }
     }
     if piece.len() > JOINED_BYTES_MAX {
         return Ok(piece);
@@ -156,47 +160,6 @@ pub(super) fn end_body(out: &mut Vec<u8>, framing: BodyFraming) -> Result<(), Wr
 /// A body that is not as long as its head says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WrongLength;
-
-fn write_chunk_size(out: &mut Vec<u8>, length: usize) {
-    let mut digits = [0; 16];
-    let mut left = length;
-    let mut used = 0;
-    for (place, digit) in digits.iter_mut().rev().enumerate() {
-        if left == 0 && place > 0 {
-            break;
-        }
-        *digit = char::from_digit((left & 15) as u32, 16).map_or(b'0', |digit| digit as u8);
-        left >>= 4;
-        used = place + 1;
-    }
-    out.put_slice(digits.get(16 - used..).unwrap_or_default());
-    out.put_slice(b"\r\n");
-}
-
-/// A number in decimal digits.
-struct Decimal {
-    digits: [u8; 20],
-    from: usize,
-}
-
-impl Decimal {
-    fn of(number: u64) -> Self {
-        let (mut digits, mut left, mut from) = ([b'0'; 20], number, 20);
-        for digit in digits.iter_mut().rev() {
-            from -= 1;
-            *digit = b'0' + (left % 10) as u8;
-            left /= 10;
-            if left == 0 {
-                break;
-            }
-        }
-        Self { digits, from }
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        self.digits.get(self.from..).unwrap_or_default()
-    }
-}
 
 thread_local! {
     /// The second that was told last, and its text.
