@@ -13,8 +13,9 @@ use bytes::Bytes;
 use ckgate::cache::{CacheSettings, Front, Known, Rates, Records};
 use ckgate::clock::{Clock, SystemClock};
 use ckgate::policy::{
-    AgentId, Asked, Authority, BoundHost, CanonicalPath, Grant, Judged, OriginHeader, Permission,
-    Permit, PolicyEntry, Query, RouteTable, Rules, WebOrigin, Whence, WithoutOrigin, decide,
+    AgentId, Asked, Authority, BoundHost, Bounds, CanonicalPath, Grant, Judged, OriginHeader,
+    Permission, Permit, PolicyEntry, Query, RouteTable, Rules, WebOrigin, Whence, WithoutOrigin,
+    decide,
 };
 use ckgate::server::{HeadLimits, read_head};
 use ckgate::store::{SqliteSettings, SqliteStore, TokenStore as _};
@@ -133,7 +134,7 @@ fn judge<'t>(
     asked: &Asked<'_>,
     clock: &SystemClock,
 ) -> Option<Permit<'t>> {
-    let rules = Rules { routes, without_origin: WithoutOrigin::Refuse, json_depth_max: 32 };
+    let rules = Rules { routes, without_origin: WithoutOrigin::Refuse, bounds: Bounds::default() };
     known.rate.take().ok()?;
     match decide(rules, &known.record.grant, asked, clock.now()).ok()? {
         Judged::Permit(permit) => Some(permit),
@@ -205,7 +206,7 @@ fn parsing(criterion: &mut Criterion) {
         let rules = Rules {
             routes: &gate.routes,
             without_origin: WithoutOrigin::Refuse,
-            json_depth_max: 32,
+            bounds: Bounds::default(),
         };
         bencher.iter(|| {
             let asked = intake(&Method::POST, PATH)?;

@@ -8,8 +8,8 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use ckgate::policy::{
-    AgentId, Asked, Authority, BoundHost, CanonicalPath, Grant, Judged, OriginHeader, PolicyEntry,
-    Query, RouteTable, Rules, WebOrigin, Whence, WithoutOrigin, decide, redact,
+    AgentId, Asked, Authority, BoundHost, Bounds, CanonicalPath, Grant, Judged, OriginHeader,
+    PolicyEntry, Query, RouteTable, Rules, WebOrigin, Whence, WithoutOrigin, decide, redact,
 };
 use criterion::{Criterion, Throughput};
 use http::Method;
@@ -54,7 +54,7 @@ impl Prepared {
         let rules = Rules {
             routes: &self.routes,
             without_origin: WithoutOrigin::Refuse,
-            json_depth_max: 32,
+            bounds: Bounds::default(),
         };
         let judged = decide(rules, &self.grant, &asked, Timestamp::UNIX_EPOCH).ok()?;
         let judged = match judged {

@@ -41,6 +41,10 @@ pub struct RequestEvent {
     pub access: Option<Permissions>,
     /// The names of the query's keys, without their values.
     pub query_keys: Option<String>,
+    /// The names of the fields at the top of an inspected body that was admitted.
+    pub body_fields: Option<String>,
+    /// The parameter that was refused: its place and its name, never its value.
+    pub parameter: Option<String>,
     /// The operation that was asked for.
     pub operation: Operation,
     /// How it was decided or ended.
@@ -103,6 +107,8 @@ impl RequestEvent {
             agent: None,
             access: None,
             query_keys: None,
+            body_fields: None,
+            parameter: None,
             operation: Operation::Unknown,
             outcome: Outcome::Failed,
             reason: None,
@@ -145,7 +151,9 @@ impl Drop for RequestEvent {
             agent.id = self.agent.map(tracing::field::display),
             grant.access = self.access.map(tracing::field::display),
             url.query.keys = self.query_keys.as_deref().map(|keys| legible(keys, PATH_LENGTH_MAX)).as_deref(),
+            http.request.body.fields = self.body_fields.as_deref(),
             deny.reason = self.reason,
+            deny.parameter = self.parameter.as_deref().map(|name| legible(name, PATH_LENGTH_MAX)).as_deref(),
             deny.detail = self.detail.as_deref().map(|text| legible(text, DETAIL_LENGTH_MAX)).as_deref(),
             http.response.status_code = self.status,
             upstream.status_code = self.upstream_status,

@@ -157,6 +157,67 @@ fn run_is_explained_with_the_owner_that_is_given() -> Tested {
     Ok(())
 }
 
+/// The head is read by the code that reads it in the gate.
+#[test]
+fn head_that_the_gate_refuses_is_refused_in_its_words() -> Tested {
+    let desk = Desk::new()?;
+    let path = format!("/v1/agents/{AGENT}/messages");
+    for (arguments, words) in [
+        (vec!["GET", "/v1//agents"], "empty segment"),
+        (vec!["GET", "http://gw.test/v1/agents"], "absolute path"),
+        (vec!["GET", "/v1/agents#x"], "without a fragment"),
+        (vec!["TRACE", &path], "the method is not one of"),
+        (vec!["GET", &path, "-H", "Host: a b"], "Host header must be"),
+        (vec!["GET", &path, "-H", "Host: a", "-H", "Host: b"], "exactly one Host"),
+        (vec!["GET", &path, "-H", "X Y: 1"], "a header line is malformed"),
+        (vec!["GET", &path, "-H", "Expect: x"], "the only expectation"),
+        (vec!["GET", &path, "-H", "Content-Length: 03"], "Content-Length must be"),
+        (
+            vec!["GET", &path, "-H", "Authorization: Bearer a", "-H", "Authorization: Bearer b"],
+            "more than one authorization",
+        ),
+        (vec!["GET", &path, "--body", "policy.json"], "must not have a body"),
+    ] {
+        let account = desk.explain(&arguments)?;
+        check(&account, Some("malformed_request"), &["head"], &[]);
+        let says = account["steps"][0]["says"].as_str().unwrap_or_default();
+        assert!(says.contains(words), "{arguments:?}: {says}");
+    }
+    Ok(())
+}
+
+/// A body is judged where the gate judges it, and as it does.
+#[test]
+fn body_that_no_operation_takes_or_that_is_coded_is_refused_in_its_place() -> Tested {
+    let desk = Desk::new()?;
+    let policy = json!({"policy": [{"type": "agent", "id": AGENT, "access": ["write_messages", "write_agent"]}],
+        "hostname": "https://app.test"});
+    desk.write("policy.json", &policy.to_string())?;
+    desk.write("body.json", r#"{"messages":[{"role":"user","content":"hello"}]}"#)?;
+    let all = ["head", "expiry", "hostname", "route", "permission", "parameters"];
+    let path = format!("/v1/agents/{AGENT}/messages");
+    let coded = ["POST", &path, "--body", "body.json", "-H", "Content-Encoding: gzip"];
+    check(&desk.explain(&coded)?, Some("malformed_request"), &all, &[]);
+    let block = format!(
+        "/v1/agents/{AGENT}/core-memory/blocks/attach/block-{}",
+        AGENT.trim_start_matches("agent-")
+    );
+    for (method, path) in [
+        (
+            "DELETE",
+            format!("/v1/agents/{AGENT}/archival-memory/{}", AGENT.trim_start_matches("agent-")),
+        ),
+        ("PATCH", block),
+    ] {
+        let account = desk.explain(&[method, &path, "--body", "body.json"])?;
+        assert_ne!(account["verdict"], "permit", "{account:#}");
+    }
+    let account =
+        desk.explain(&["POST", "/v1/client-side-access-tokens", "--body", "body.json"])?;
+    assert_eq!(account["code"], "route_not_allowed", "{account:#}");
+    Ok(())
+}
+
 #[test]
 fn refused_field_of_a_body_is_explained_by_name() -> Tested {
     let desk = Desk::new()?;
@@ -250,6 +311,9 @@ permission = "read_messages"
         [("r1", "deny parameter_not_allowed"), ("r2", "permit"), ("r3", "deny route_not_allowed")];
     assert_eq!(changes, expected, "{summary:#}");
     assert_eq!((&summary["judged"], &summary["passed_over"]), (&json!(3), &json!(1)));
+
+    // What decides without a value is decided; what does not is named.
+    assert_eq!(summary["unknown"], json!([]));
 
     let same = desk.run(&["explain", "--replay", "gate.log", "--policy", "missing.toml"])?;
     assert!(same.is_err());

@@ -121,7 +121,7 @@ fn rules(config: &Config) -> Rules {
     Rules {
         without_origin: config.hostname.without_origin,
         preflight: config.cors.preflight,
-        json_depth_max: limits.json_depth_max,
+        bounds: limits.policy_bounds(),
         inspected_body: BodyLimits {
             bytes_max: limits.inspected_body_bytes_max as u64,
             time_max: Some(limits.body_timeout),

@@ -75,10 +75,16 @@ pub(super) struct Explain {
     /// A file with the request's body; `-` reads it from standard input.
     #[arg(long, value_name = "FILE")]
     pub(super) body: Option<PathBuf>,
-    /// The variable that holds the client token: its text is checked with the configuration's keys,
-    /// its record is read from the store.
+    /// The variable that holds the client token: its text is checked with the keys of `--config`, its
+    /// record is read from the store named there; or `--gate` is asked for it.
     #[arg(long, value_name = "NAME")]
     pub(super) token_env: Option<String>,
+    /// A running gate's base URL, which is asked what the token may do, with its account's server key.
+    #[arg(long, value_name = "URL", requires = "token_env", conflicts_with = "policy")]
+    pub(super) gate: Option<String>,
+    /// The variable that holds the server key for `--gate`.
+    #[arg(long, value_name = "NAME", default_value = "CKGATE_SERVER_KEY")]
+    pub(super) server_key_env: String,
     /// A file with the token's policy, as the token API takes or returns it. With `--replay`: the
     /// route table to judge by.
     #[arg(long, value_name = "FILE")]

@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::problem::Place;
 use super::reader::Section;
 use super::{hours, millis, minutes, seconds};
+use crate::policy::Bounds;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -34,6 +35,10 @@ pub struct Limits {
     pub redacted_answer_bytes_max: usize,
     /// Levels of an inspected body's JSON. Default 32.
     pub json_depth_max: usize,
+    /// Values in an inspected body's JSON, at any level. Default 20 000.
+    pub json_values_max: usize,
+    /// Pairs of a client token's query. Default 64.
+    pub query_pairs_max: usize,
     /// Connections open at once. Default 10 000.
     pub connections_max: usize,
     /// Requests a minute for one token; 0 = any number. Default 600.
@@ -41,7 +46,18 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Those of the policy.
+    #[must_use]
+    pub const fn policy_bounds(&self) -> Bounds {
+        Bounds {
+            json_depth_max: self.json_depth_max,
+            json_values_max: self.json_values_max,
+            query_pairs_max: self.query_pairs_max,
+        }
+    }
+
     pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let default = Bounds::default();
         let limits = Self {
             // The HTTP library's buffers do not go below 8 KiB.
             head_bytes_max: section.integer("head_bytes_max", 32 * KIB, 8 * KIB..=MIB),
@@ -77,7 +93,13 @@ impl Limits {
                 KIB..=256 * MIB,
             ),
             // The JSON library itself stops at 128.
-            json_depth_max: section.integer("json_depth_max", 32, 4..=127),
+            json_depth_max: section.integer("json_depth_max", default.json_depth_max, 4..=127),
+            json_values_max: section.integer(
+                "json_values_max",
+                default.json_values_max,
+                100..=10_000_000,
+            ),
+            query_pairs_max: section.integer("query_pairs_max", default.query_pairs_max, 8..=1000),
             connections_max: section.integer("connections_max", 10_000, 1..=1_000_000),
             requests_per_minute_per_token: section.integer(
                 "requests_per_minute_per_token",

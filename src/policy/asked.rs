@@ -55,6 +55,23 @@ pub struct Rules<'t> {
     pub routes: &'t RouteTable,
     /// What to do without an `Origin`.
     pub without_origin: WithoutOrigin,
-    /// How deep the JSON of an inspected body may nest.
+    /// How much of a request is looked at.
+    pub bounds: Bounds,
+}
+
+/// How much of a request the policy looks at: bounds on the work that few bytes can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// How deep the JSON of an inspected body may nest. Default 32.
     pub json_depth_max: usize,
+    /// Values in the JSON of an inspected body, at any depth. Default 20 000.
+    pub json_values_max: usize,
+    /// Pairs of a query. Default 64.
+    pub query_pairs_max: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { json_depth_max: 32, json_values_max: 20_000, query_pairs_max: 64 }
+    }
 }

@@ -3,17 +3,16 @@
 //! One pass, no tree. Strict means what two parsers cannot read differently: UTF-8 without a byte
 //! order mark, no key twice in one object at any depth, bounded nesting, whole surrogate pairs.
 
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-use super::AgentId;
+use super::json_keys::{Key, Keys, bit};
 use super::query_rule::ECHO_LENGTH_MAX;
 use super::shape::{Field, Shape};
+use super::{AgentId, Bounds};
 
 /// The top-level fields an operation admits in its body, and the shape of each.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +21,14 @@ pub struct BodyRule(
     Vec<(Box<str>, Shape)>,
 );
 
-/// Most values in one body, at any depth: a bound on the work that few bytes can ask for.
-pub(super) const VALUES_MAX: usize = 20_000;
+/// What was learnt from a body that was judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct JudgedBody {
+    /// The agent that the request is for.
+    pub(super) agent: Option<AgentId>,
+    /// Which of the rule's fields were there: a bit for each.
+    pub(super) fields: u64,
+}
 
 /// Why a body was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +48,23 @@ impl BodyRule {
         self.0.iter().map(|(name, shape)| (&**name, shape.name()))
     }
 
+    /// The names of the fields whose bits are set.
+    pub(super) fn names_of(&self, fields: u64) -> impl Iterator<Item = &str> {
+        let is_there = move |at: usize| bit(at).is_some_and(|bit| fields & bit != 0);
+        self.0.iter().enumerate().filter(move |(at, _)| is_there(*at)).map(|(_, (name, _))| &**name)
+    }
+
+    /// Whether a value of `field` that `other` admits is admitted here: `None` when it depends on the
+    /// value.
+    #[must_use]
+    pub fn admits_what(&self, other: Option<&Self>, field: &str) -> Option<bool> {
+        let Some((_, here)) = self.find(field) else { return Some(false) };
+        match other.and_then(|other| other.find(field)) {
+            Some((_, there)) if here == there || *here == Shape::Any => Some(true),
+            _ => None,
+        }
+    }
+
     /// The fields and their shapes, to make a larger rule of.
     pub(super) fn shapes(&self) -> BTreeMap<Box<str>, Shape> {
         self.0.iter().cloned().collect()
@@ -59,19 +81,20 @@ impl BodyRule {
         self.0.get(at).map(|(_, shape)| (at, shape))
     }
 
-    /// Judges a body for `agent`; `None`: the body itself names it. Returns the agent.
+    /// Judges a body for `agent`; `None`: the body itself names it.
     pub(super) fn judge(
         &self,
         body: &[u8],
-        depth_max: usize,
+        bounds: Bounds,
         agent: Option<AgentId>,
-    ) -> Result<Option<AgentId>, BodyRefusal> {
+    ) -> Result<JudgedBody, BodyRefusal> {
         let text = std::str::from_utf8(body)
             .map_err(|_| BodyRefusal::NotStrictJson("it is not UTF-8".to_owned()))?;
         let walk = Walk {
-            depth_max,
-            values_left: Cell::new(VALUES_MAX),
+            bounds,
+            values_left: Cell::new(bounds.json_values_max),
             agent: Cell::new(agent),
+            fields: Cell::new(0),
             refusal: RefCell::new(None),
         };
         let mut json = serde_json::Deserializer::from_str(text);
@@ -81,16 +104,18 @@ impl BodyRule {
         match (walk.refusal.into_inner(), end) {
             (Some(refusal), _) => Err(refusal),
             (None, Err(e)) => Err(BodyRefusal::NotStrictJson(e.to_string())),
-            (None, Ok(())) => Ok(walk.agent.get()),
+            (None, Ok(())) => Ok(JudgedBody { agent: walk.agent.get(), fields: walk.fields.get() }),
         }
     }
 }
 
 /// What is shared by the whole pass.
 struct Walk {
-    depth_max: usize,
+    bounds: Bounds,
     values_left: Cell<usize>,
     agent: Cell<Option<AgentId>>,
+    /// The fields at the top.
+    fields: Cell<u64>,
     refusal: RefCell<Option<BodyRefusal>>,
 }
 
@@ -182,8 +207,9 @@ impl Value<'_> {
     }
 
     fn below(&self) -> Result<usize, String> {
-        if self.depth >= self.walk.depth_max {
-            Err(format!("it nests deeper than {}", self.walk.depth_max))
+        let depth_max = self.walk.bounds.json_depth_max;
+        if self.depth >= depth_max {
+            Err(format!("it nests deeper than {depth_max}"))
         } else {
             Ok(self.depth + 1)
         }
@@ -195,8 +221,9 @@ impl<'de> DeserializeSeed<'de> for Value<'_> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         let left = self.walk.values_left.get().checked_sub(1);
+        let values_max = self.walk.bounds.json_values_max;
         let left =
-            left.ok_or_else(|| D::Error::custom(format!("it has more than {VALUES_MAX} values")))?;
+            left.ok_or_else(|| D::Error::custom(format!("it has more than {values_max} values")))?;
         self.walk.values_left.set(left);
         deserializer.deserialize_any(self)
     }
@@ -281,6 +308,9 @@ impl<'de> Visitor<'de> for Value<'_> {
             fields.next_value_seed(Value { walk: self.walk, expected, place: &place, depth })?;
             seen.insert(known, key);
         }
+        if let Expected::Top(_) = self.expected {
+            self.walk.fields.set(seen.known);
+        }
         if let Some(Shape::Object(fields)) = self.shape() {
             let missing = fields
                 .iter()
@@ -312,67 +342,4 @@ impl<'a> Value<'a> {
             }
         }
     }
-}
-
-/// A key, borrowed from the body where it has no escapes.
-struct Key<'de>(Cow<'de, str>);
-
-impl<'de> serde::Deserialize<'de> for Key<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeyVisitor;
-        impl<'de> Visitor<'de> for KeyVisitor {
-            type Value = Key<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-
-            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Borrowed(key)))
-            }
-
-            fn visit_str<E>(self, key: &str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Owned(key.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(KeyVisitor)
-    }
-}
-
-/// The keys of one object that were there: bits for the known ones, a list for others while they
-/// are few, a set beyond, so that many stay linear.
-#[derive(Default)]
-struct Keys<'de> {
-    known: u64,
-    few: Vec<Cow<'de, str>>,
-    many: HashSet<Cow<'de, str>>,
-}
-
-const FEW: usize = 16;
-
-impl<'de> Keys<'de> {
-    fn contains(&self, known: Option<usize>, key: &str) -> bool {
-        match known.and_then(bit) {
-            Some(bit) => self.known & bit != 0,
-            None => {
-                self.few.iter().any(|seen| seen == key)
-                    || (!self.many.is_empty() && self.many.contains(key))
-            }
-        }
-    }
-
-    fn insert(&mut self, known: Option<usize>, key: Cow<'de, str>) {
-        match known.and_then(bit) {
-            Some(bit) => self.known |= bit,
-            None if self.few.len() < FEW => self.few.push(key),
-            None => {
-                self.many.insert(key);
-            }
-        }
-    }
-}
-
-/// The bit of a known key, while there are enough.
-fn bit(at: usize) -> Option<u64> {
-    1_u64.checked_shl(u32::try_from(at).ok()?)
 }

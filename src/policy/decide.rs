@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::Method;
 use jiff::Timestamp;
 
-use super::asked::{Asked, OriginHeader, Rules, Whence, WithoutOrigin};
-use super::body::BodyRefusal;
+use super::asked::{Asked, Bounds, OriginHeader, Rules, Whence, WithoutOrigin};
+use super::body::{BodyRefusal, JudgedBody};
 use super::denial::{Denial, Place};
 use super::query_rule::agent_in;
 use super::route::{Matched, Operation, RouteTable, Verdict};
@@ -36,6 +36,7 @@ pub struct Permit<'t> {
     method: Method,
     target: String,
     body: PermittedBody,
+    body_fields: u64,
 }
 
 /// The body a permit lets through.
@@ -72,7 +73,7 @@ struct Found<'t, 'r> {
     asked: Asked<'r>,
     matched: Matched<'t, 'r>,
     permission: Permission,
-    json_depth_max: usize,
+    bounds: Bounds,
 }
 
 /// Judges the head of a client token's request. The first step that fails wins, in the order of the
@@ -100,8 +101,8 @@ pub fn decide<'t, 'r>(
             });
         }
     };
-    let json_depth_max = rules.json_depth_max;
-    let found = Found { grant, asked: *asked, matched, permission, json_depth_max };
+    let bounds = rules.bounds;
+    let found = Found { grant, asked: *asked, matched, permission, bounds };
     // What such a token may never have is not worth a look-up or a body.
     if !grant.allows_any(permission) {
         return Err(found.denied(found.matched.agent_in_path()));
@@ -153,6 +154,7 @@ impl<'t, 'r> Found<'t, 'r> {
             method: self.asked.method.clone(),
             target,
             body: PermittedBody::Nothing,
+            body_fields: 0,
         }))
     }
 
@@ -168,7 +170,9 @@ impl<'t, 'r> Found<'t, 'r> {
             name: name.to_owned(),
             problem: "is not well formed".to_owned(),
         })?;
-        self.matched.operation.query.append_admitted(self.asked.query, agent, &mut target)?;
+        let rule = &self.matched.operation.query;
+        let pairs_max = self.bounds.query_pairs_max;
+        rule.append_admitted(self.asked.query, agent, pairs_max, &mut target)?;
         Ok(target)
     }
 
@@ -204,13 +208,13 @@ impl<'t> PendingBody<'t, '_> {
         let operation = self.operation();
         let rule = operation.body.as_ref();
         let rule = rule.ok_or(Denial::RouteNotAllowed { operation: None, reason: None })?;
-        let (agent, body) = if body.is_empty() {
-            (self.agent, PermittedBody::Nothing)
+        let (judged, body) = if body.is_empty() {
+            (JudgedBody { agent: self.agent, fields: 0 }, PermittedBody::Nothing)
         } else {
-            let agent = rule.judge(&body, self.found.json_depth_max, self.agent);
-            (agent.map_err(refusal)?, PermittedBody::Inspected(body))
+            let judged = rule.judge(&body, self.found.bounds, self.agent);
+            (judged.map_err(refusal)?, PermittedBody::Inspected(body))
         };
-        let Some(agent) = agent else { return Err(agent_missing(&operation.agent)) };
+        let Some(agent) = judged.agent else { return Err(agent_missing(&operation.agent)) };
         if !self.found.grant.allows(agent, self.found.permission) {
             return Err(self.found.denied(Some(agent)));
         }
@@ -220,6 +224,7 @@ impl<'t> PendingBody<'t, '_> {
             method: self.found.asked.method.clone(),
             target: self.target,
             body,
+            body_fields: judged.fields,
         })
     }
 }
@@ -265,6 +270,7 @@ pub fn permit_server_key<'t>(routes: &'t RouteTable, asked: &Asked<'_>) -> Permi
         method: asked.method.clone(),
         target,
         body: PermittedBody::Unread,
+        body_fields: 0,
     }
 }
 
@@ -291,6 +297,18 @@ impl<'t> Permit<'t> {
     #[must_use]
     pub fn target(&self) -> &str {
         &self.target
+    }
+
+    /// Whether its body was looked at.
+    #[must_use]
+    pub fn is_inspected(&self) -> bool {
+        matches!(self.body, PermittedBody::Inspected(_))
+    }
+
+    /// The names of the fields at the top of an inspected body, in alphabetical order.
+    pub fn body_fields(&self) -> impl Iterator<Item = &str> {
+        let rule = self.operation.and_then(|operation| operation.body.as_ref());
+        rule.into_iter().flat_map(|rule| rule.names_of(self.body_fields))
     }
 
     /// The body to send.

@@ -58,7 +58,29 @@ pub enum Place {
     Body,
 }
 
+impl Place {
+    /// The word for it in the log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Path => "path",
+            Self::Body => "body",
+        }
+    }
+}
+
 impl Denial {
+    /// A body on an operation that has none.
+    #[must_use]
+    pub fn body_not_admitted() -> Self {
+        Self::ParameterNotAllowed {
+            place: Place::Body,
+            name: "(body)".to_owned(),
+            problem: "is not admitted for this operation".to_owned(),
+        }
+    }
+
     /// The short, stable code of the answer and the log.
     #[must_use]
     pub const fn code(&self) -> &'static str {

@@ -14,6 +14,7 @@ mod denial;
 mod grant;
 mod hex;
 mod host;
+mod json_keys;
 mod owned_id;
 mod path;
 mod permission;
@@ -30,7 +31,7 @@ mod tests;
 
 pub use agent_id::{AgentId, InvalidAgentId};
 pub use agent_place::AgentPlace;
-pub use asked::{Asked, OriginHeader, Rules, Whence, WithoutOrigin};
+pub use asked::{Asked, Bounds, OriginHeader, Rules, Whence, WithoutOrigin};
 pub use body::BodyRule;
 pub use decide::{
     Judged, PendingBody, PendingOwner, Permit, PermittedBody, decide, permit_server_key,

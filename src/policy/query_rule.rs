@@ -25,8 +25,6 @@ pub(super) enum Values {
 
 /// Longest part of a caller's own words that an error message repeats, in characters.
 pub(super) const ECHO_LENGTH_MAX: usize = 64;
-/// Most pairs of a query.
-const PAIRS_MAX: usize = 64;
 
 impl QueryRule {
     /// The admitted keys, in alphabetical order.
@@ -50,6 +48,7 @@ impl QueryRule {
         &self,
         query: Query<'_>,
         agent: Option<AgentId>,
+        pairs_max: usize,
         target: &mut String,
     ) -> Result<(), Denial> {
         let mut seen: Vec<&str> = Vec::new();
@@ -60,8 +59,9 @@ impl QueryRule {
                 .0
                 .get_key_value(&*key)
                 .ok_or_else(|| refuse("is not admitted for this operation"))?;
-            if seen.len() >= PAIRS_MAX {
-                return Err(refuse("is one too many: there are more than 64 in the query"));
+            if seen.len() >= pairs_max {
+                let problem = format!("is one too many: a query may have {pairs_max}");
+                return Err(refuse(&problem));
             }
             match values {
                 Values::One | Values::Agent if seen.contains(&&**name) => {

@@ -4,15 +4,14 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::request::Parts;
-use http::{HeaderName, Response};
+use http::Response;
 
 use super::caller_body::CallerBody;
 use super::core::Core;
 use super::cors;
 use super::handle::Line;
 use super::identify::{Caller, KnownAccount, identify};
-use super::intake::{Received, intake, is_preflight};
+use super::intake::{Received, check_coding, intake, is_preflight};
 use super::reject::Refusal;
 use crate::audit::Operation;
 use crate::cache::Known;
@@ -108,7 +107,7 @@ impl<'a> Line<'a> {
         let rules = policy::Rules {
             routes: &gate.routes,
             without_origin: gate.rules.without_origin,
-            json_depth_max: gate.rules.json_depth_max,
+            bounds: gate.rules.bounds,
         };
         let mut judged = policy::decide(rules, &record.grant, &received.asked, self.now);
         let asks_for_owner = matches!(judged, Ok(Judged::OwnerFirst(_)));
@@ -125,9 +124,7 @@ impl<'a> Line<'a> {
                 permit
             }
             Judged::BodyFirst(pending) => {
-                if !is_identity_coded(self.head) {
-                    return Err(Refusal::malformed("the body must not have a Content-Encoding"));
-                }
+                check_coding(&self.head.headers)?;
                 let body = body.whole(gate.rules.inspected_body).await?;
                 waited = true;
                 pending.judge_body(body).map_err(Refusal::Denied)?
@@ -179,16 +176,22 @@ impl<'a> Line<'a> {
             }
         };
         let operation = self.core.name(operation);
+        let inspected = authorized.as_ref().ok().filter(|permit| permit.is_inspected());
+        let body_fields =
+            inspected.map(|permit| permit.body_fields().collect::<Vec<_>>().join(","));
+        let parameter = match authorized {
+            Err(Refusal::Denied(Denial::ParameterNotAllowed { place, name, .. })) => {
+                Some(format!("{} {name}", place.as_str()))
+            }
+            _ => None,
+        };
         self.note(|event| {
             event.operation = operation;
+            event.body_fields = body_fields;
+            event.parameter = parameter;
             event.agent = agent;
             event.access = agent.map(|agent| record.grant.access_to(agent));
             event.query_keys = asked.query.key_list();
         });
     }
-}
-
-fn is_identity_coded(head: &Parts) -> bool {
-    const CONTENT_ENCODING: HeaderName = http::header::CONTENT_ENCODING;
-    head.headers.get_all(CONTENT_ENCODING).iter().all(|coding| coding == "identity")
 }

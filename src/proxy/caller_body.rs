@@ -4,7 +4,7 @@ use http::HeaderMap;
 use super::body::{BodyLimits, BodyProblem, collect};
 use super::intake::announces_body;
 use super::reject::Refusal;
-use crate::policy::{Denial, Place};
+use crate::policy::Denial;
 use crate::server::RequestBody;
 
 /// The body of a request that is judged: one that arrives on the caller's connection, or what
@@ -78,9 +78,5 @@ impl CallerBody for GivenBody {
 }
 
 fn not_admitted() -> Refusal {
-    Refusal::Denied(Denial::ParameterNotAllowed {
-        place: Place::Body,
-        name: "(body)".to_owned(),
-        problem: "is not admitted for this operation".to_owned(),
-    })
+    Refusal::Denied(Denial::body_not_admitted())
 }

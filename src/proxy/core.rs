@@ -13,7 +13,7 @@ use crate::audit::Operation;
 use crate::cache::{BoundOrigins, Front, OpenStreams, Rates, Records};
 use crate::clock::Clock;
 use crate::config::Preflight;
-use crate::policy::{self, RouteTable, WithoutOrigin};
+use crate::policy::{self, Bounds, RouteTable, WithoutOrigin};
 use crate::store::Store;
 use crate::telemetry::{Metrics, OperationCounters};
 use crate::token::KeyRing;
@@ -52,8 +52,8 @@ pub struct Rules {
     pub without_origin: WithoutOrigin,
     /// Which preflights are granted.
     pub preflight: Preflight,
-    /// How deep an inspected body may nest.
-    pub json_depth_max: usize,
+    /// How much of a request the policy looks at.
+    pub bounds: Bounds,
     /// Limits of a body that is inspected.
     pub inspected_body: BodyLimits,
     /// Limits of a body that is passed on unread.

@@ -1,6 +1,6 @@
 //! Step 1: the head becomes facts. Whatever could be read in two ways is refused here.
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderName, ORIGIN};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, HeaderName, ORIGIN};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 
@@ -39,6 +39,32 @@ impl std::fmt::Debug for Bearer<'_> {
             Self::Unusable => "Unusable",
             Self::Credential(_) => "Credential(…)",
         })
+    }
+}
+
+/// Why a head is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeadRefusal {
+    /// The code of the answer.
+    pub code: &'static str,
+    /// What its message says.
+    pub message: String,
+}
+
+/// What the policy is asked about a request of this head, for whoever wants to know without sending
+/// it.
+pub fn asked_of(head: &Parts) -> Result<Asked<'_>, HeadRefusal> {
+    intake(head).map(|received| received.asked).map_err(|refusal| HeadRefusal::of(&refusal))
+}
+
+/// Whether a body of a request of this head can be looked at.
+pub fn admits_coding(head: &Parts) -> Result<(), HeadRefusal> {
+    check_coding(&head.headers).map_err(|refusal| HeadRefusal::of(&refusal))
+}
+
+impl HeadRefusal {
+    fn of(refusal: &Refusal) -> Self {
+        Self { code: refusal.code(), message: refusal.detail() }
     }
 }
 
@@ -114,6 +140,15 @@ fn is_token_api(path: &str) -> bool {
 pub(super) fn announces_body(headers: &HeaderMap) -> bool {
     headers.contains_key(http::header::TRANSFER_ENCODING)
         || headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0")
+}
+
+/// A body that is looked at must come as it is.
+pub(super) fn check_coding(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
+    if codings.all(|coding| coding == "identity") {
+        return Ok(());
+    }
+    Err(Refusal::malformed("the body must not have a Content-Encoding"))
 }
 
 /// Whether the request is a browser's preflight (Fetch, CORS-preflight request).

@@ -20,6 +20,7 @@ mod cors;
 mod decisions;
 mod demo;
 mod expiry;
+mod explained;
 mod forwarding;
 mod hostname;
 mod limits;

@@ -43,7 +43,6 @@ refuse = "because"
 "#,
         &[
             "line 2: unknown key `owner`",
-            "line 3: no query key is named",
             "line 4: `limit` must be `one`, `many`, `agent` or a list of words",
             "line 5: no operation uses `bodies.unused`",
             "line 8: `Agents.Retrieve`: a name is 1 to 80 of a-z, 0-9, `_` and `.`",

@@ -6,9 +6,9 @@ use std::error::Error;
 
 use bytes::Bytes;
 use ckgate::policy::{
-    AgentId, Asked, Authority, BoundHost, CanonicalPath, Denial, Grant, Judged, OriginHeader,
-    OwnedId, Permissions, Permit, PolicyEntry, Query, RouteTable, Rules, WebOrigin, Whence,
-    WithoutOrigin, decide,
+    AgentId, Asked, Authority, BoundHost, Bounds, CanonicalPath, Denial, Grant, Judged,
+    OriginHeader, OwnedId, Permissions, Permit, PolicyEntry, Query, RouteTable, Rules, WebOrigin,
+    Whence, WithoutOrigin, decide,
 };
 use http::{Method, Uri};
 use jiff::{SignedDuration, Timestamp};
@@ -119,7 +119,7 @@ impl Judge {
         let rules = Rules {
             routes: &self.routes,
             without_origin: WithoutOrigin::Refuse,
-            json_depth_max: 32,
+            bounds: Bounds::default(),
         };
         Some(match self.permit(rules, &grant, &asked, now, body) {
             Ok(permit) => Verdict::Permit {

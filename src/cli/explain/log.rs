@@ -27,13 +27,17 @@ pub(super) struct Line {
     #[serde(rename = "url.path", default)]
     pub(super) path: String,
     #[serde(rename = "url.query.keys", default)]
-    pub(super) query_keys: Option<String>,
+    query_keys: Option<String>,
     #[serde(default)]
     pub(super) decision: String,
     #[serde(rename = "deny.reason", default)]
     pub(super) reason: Option<String>,
     #[serde(rename = "deny.detail", default)]
     detail: Option<String>,
+    #[serde(rename = "deny.parameter", default)]
+    parameter: Option<String>,
+    #[serde(rename = "http.request.body.fields", default)]
+    body_fields: Option<String>,
     #[serde(rename = "token.id", default)]
     pub(super) token_id: Option<String>,
     #[serde(rename = "agent.id", default)]
@@ -76,9 +80,33 @@ impl Line {
         words.map(|word| word.parse::<Permission>().ok()).collect()
     }
 
-    fn agent(&self) -> Option<AgentId> {
+    /// The place and the name of the parameter that was refused.
+    pub(super) fn parameter(&self) -> Option<(&str, &str)> {
+        self.parameter.as_deref()?.split_once(' ')
+    }
+
+    /// The names of the query's keys, in order.
+    pub(super) fn query_keys(&self) -> impl Iterator<Item = &str> {
+        names(self.query_keys.as_deref())
+    }
+
+    /// Whether a body was looked at.
+    pub(super) fn has_body(&self) -> bool {
+        self.body_fields.is_some()
+    }
+
+    /// The names of the body's fields.
+    pub(super) fn body_fields(&self) -> impl Iterator<Item = &str> {
+        names(self.body_fields.as_deref())
+    }
+
+    pub(super) fn agent(&self) -> Option<AgentId> {
         AgentId::parse(self.agent_id.as_deref()?).ok()
     }
+}
+
+fn names(list: Option<&str>) -> impl Iterator<Item = &str> {
+    list.unwrap_or_default().split(',').filter(|name| !name.is_empty())
 }
 
 /// Explains the request of this id.

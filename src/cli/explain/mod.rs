@@ -22,15 +22,14 @@ use super::{Environment, Outcome, print_line};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{CommandLine, Config};
 use crate::policy::{
-    AgentId, Asked, Denial, Grant, Judged, OwnedId, Permit, Rules, WithoutOrigin, decide,
+    AgentId, Asked, Bounds, Denial, Grant, Judged, OwnedId, Permit, Rules, WithoutOrigin, decide,
 };
+use crate::proxy::HeadRefusal;
 use account::{Account, Step};
 use request::Request;
 
 /// Most bytes of a body that is explained.
 const BODY_BYTES_MAX: u64 = 8 << 20;
-/// Levels of JSON, when no configuration says how many.
-const JSON_DEPTH_MAX: usize = 32;
 
 /// What requests are explained by.
 struct Bench {
@@ -44,6 +43,8 @@ struct Bench {
 enum Decision<'t> {
     Permit(Permit<'t>),
     Denied(Denial),
+    /// The body cannot be looked at.
+    Unreadable(HeadRefusal),
     /// The owner has to be known first.
     Owner(OwnedId),
 }
@@ -73,12 +74,14 @@ fn explain(
     bench: &Bench,
     environment: &Environment,
 ) -> Result<Account, Box<dyn Error>> {
-    let request = Request::read(options)?;
+    let body = body(options)?;
+    let limits = bench.config.as_ref().map(|config| &config.limits);
+    let request = Request::read(options, body, limits)?;
     let mut account = Account::default();
     let asked = match request.asked() {
         Ok(asked) => asked,
-        Err(problem) => {
-            account.refuse("head", problem, "malformed_request", None);
+        Err(refusal) => {
+            account.refuse("head", refusal.message, refusal.code, None);
             return Ok(account);
         }
     };
@@ -86,18 +89,20 @@ fn explain(
     let Some(grant) = token::grant(options, bench, environment, &mut account)? else {
         return Ok(account);
     };
-    let body = body(options)?;
-    let rules = bench.rules();
-    match judge(rules, &grant, &asked, &body, bench) {
+    match judge(bench, &grant, &asked, &request) {
         Decision::Permit(permit) => account.permit(bench, &grant, &asked, &permit),
         Decision::Owner(id) => {
             account.up_to(Step::Owner, bench, &grant, &asked);
             let says = format!("{id} must be looked up: say whose it is with --owner");
             account.refuse("owner", says, "owner_unavailable", None);
         }
+        Decision::Unreadable(refusal) => {
+            account.up_to(Step::Parameters, bench, &grant, &asked);
+            account.refuse(Step::Parameters.name(), refusal.message, refusal.code, None);
+        }
         Decision::Denied(denial) => {
             account.deny(bench, &grant, &asked, &denial);
-            remedy::find(&mut account, bench, grant, &asked, &body);
+            remedy::find(&mut account, bench, grant, &asked, &request);
         }
     }
     Ok(account)
@@ -109,7 +114,7 @@ impl Bench {
         Rules {
             routes: &self.table.routes,
             without_origin: config.map_or(WithoutOrigin::Refuse, |c| c.hostname.without_origin),
-            json_depth_max: config.map_or(JSON_DEPTH_MAX, |c| c.limits.json_depth_max),
+            bounds: config.map_or_else(Bounds::default, |c| c.limits.policy_bounds()),
         }
     }
 
@@ -120,21 +125,24 @@ impl Bench {
 
 /// The gate's own judgement.
 fn judge<'t>(
-    rules: Rules<'t>,
+    bench: &'t Bench,
     grant: &Grant,
     asked: &Asked<'_>,
-    body: &Bytes,
-    bench: &Bench,
+    request: &Request,
 ) -> Decision<'t> {
-    let judged = decide(rules, grant, asked, bench.now);
+    let judged = decide(bench.rules(), grant, asked, bench.now);
     let judged = match (judged, bench.owner) {
         (Ok(Judged::OwnerFirst(pending)), None) => return Decision::Owner(pending.id()),
         (Ok(Judged::OwnerFirst(pending)), owner) => pending.judge_owner(owner),
         (judged, _) => judged,
     };
     let permit = match judged {
+        Ok(Judged::Permit(_)) if request.has_body() => Err(Denial::body_not_admitted()),
         Ok(Judged::Permit(permit)) => Ok(permit),
-        Ok(Judged::BodyFirst(pending)) => pending.judge_body(body.clone()),
+        Ok(Judged::BodyFirst(pending)) => match request.body() {
+            Ok(body) => pending.judge_body(body.clone()),
+            Err(refusal) => return Decision::Unreadable(refusal),
+        },
         Ok(Judged::OwnerFirst(pending)) => return Decision::Owner(pending.id()),
         Err(denial) => Err(denial),
     };

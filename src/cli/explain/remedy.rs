@@ -1,10 +1,10 @@
 //! The smallest changes that would permit a request: what refuses is changed, and the request judged
 //! again, until nothing refuses or no change of the token would help.
 
-use bytes::Bytes;
 use jiff::SignedDuration;
 
 use super::account::{Account, Change};
+use super::request::Request;
 use super::{Bench, Decision, judge};
 use crate::policy::{
     AgentId, Asked, BoundHost, Denial, Grant, OriginHeader, Permission, Place, PolicyEntry,
@@ -21,16 +21,16 @@ pub(super) fn find(
     bench: &Bench,
     mut grant: Grant,
     asked: &Asked<'_>,
-    body: &Bytes,
+    request: &Request,
 ) {
     for _ in 0..ROUNDS_MAX {
-        let denial = match judge(bench.rules(), &grant, asked, body, bench) {
+        let denial = match judge(bench, &grant, asked, request) {
             Decision::Denied(denial) => denial,
             Decision::Permit(_) => {
                 account.permitted_after_changes = Some(true);
                 return;
             }
-            Decision::Owner(_) => break,
+            Decision::Owner(_) | Decision::Unreadable(_) => break,
         };
         let Some(how) = change_token(&mut grant, bench, asked, &denial) else {
             account.changes.push(elsewhere(bench, asked, &denial));

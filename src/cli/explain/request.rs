@@ -1,41 +1,68 @@
 use std::error::Error;
 
-use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
-use http::{Method, Uri};
+use bytes::Bytes;
+use http::header::HOST;
+use http::request::Parts;
 
 use crate::cli::arguments::Explain;
-use crate::policy::{Asked, Authority, CanonicalPath, OriginHeader, Query, WebOrigin, Whence};
+use crate::config::Limits;
+use crate::policy::Asked;
+use crate::proxy::{HeadRefusal, admits_coding, asked_of};
+use crate::server::{HeadLimits, read_head};
 
-/// A request as it was given on the command line.
+/// A request as it was given on the command line, written as it would be sent.
 pub(super) struct Request {
-    method: Method,
+    head: Result<Parts, HeadRefusal>,
     target: String,
-    uri: Uri,
-    headers: HeaderMap,
+    body: Bytes,
 }
 
 /// `Host`, when none is given: it matters only to requests without an `Origin`.
-const HOST_STAND_IN: HeaderValue = HeaderValue::from_static("gate.invalid");
+const HOST_STAND_IN: &str = "gate.invalid";
+/// What a configuration says that says nothing of it.
+const LIMITS_DEFAULT: HeadLimits =
+    HeadLimits { head_bytes_max: 32 << 10, headers_max: 64, target_bytes_max: 8 << 10 };
 
 impl Request {
-    /// Reads the request; a target or header that HTTP cannot carry is an error of the command.
-    pub(super) fn read(options: &Explain) -> Result<Self, Box<dyn Error>> {
+    /// Reads the request. What the gate itself would say of it is for [`Request::asked`]; an error is
+    /// one of the command.
+    pub(super) fn read(
+        options: &Explain,
+        body: Bytes,
+        limits: Option<&Limits>,
+    ) -> Result<Self, Box<dyn Error>> {
         let method = options.method.as_deref().unwrap_or_default();
         let target = options.target.clone().unwrap_or_default();
-        let mut headers = HeaderMap::new();
+        let mut lines = Vec::with_capacity(options.header.len() + 2);
         for line in &options.header {
             let (name, value) = line.split_once(':').ok_or("a header is written `NAME: VALUE`")?;
-            headers.append(name.trim().parse::<HeaderName>()?, value.trim().parse()?);
+            lines.push((name, value.trim()));
         }
-        if !headers.contains_key(HOST) {
-            headers.insert(HOST, HOST_STAND_IN);
+        let has = |name: &str| lines.iter().any(|(given, _)| given.eq_ignore_ascii_case(name));
+        let framed = has("content-length") || has("transfer-encoding");
+        if !has(HOST.as_str()) {
+            lines.push(("Host", HOST_STAND_IN));
         }
-        Ok(Self {
-            method: method.parse().map_err(|_| format!("`{method}` is not a method"))?,
-            uri: target.parse().map_err(|_| format!("`{target}` is not a request target"))?,
-            target,
-            headers,
-        })
+        let length = body.len().to_string();
+        if !body.is_empty() && !framed {
+            lines.push(("Content-Length", &length));
+        }
+        let mut written = format!("{method} {target} HTTP/1.1\r\n");
+        for (name, value) in &lines {
+            written.extend([name, ": ", value, "\r\n"]);
+        }
+        written.push_str("\r\n");
+        let limits = limits.map_or(LIMITS_DEFAULT, |limits| HeadLimits {
+            head_bytes_max: limits.head_bytes_max,
+            headers_max: limits.headers_max,
+            target_bytes_max: limits.target_bytes_max,
+        });
+        let head = read_head(&written.into(), limits);
+        let head = head.map(|head| head.request.into_parts().0).map_err(|malformed| HeadRefusal {
+            code: "malformed_request",
+            message: malformed.to_string(),
+        });
+        Ok(Self { head, target, body })
     }
 
     /// The target as it was given.
@@ -43,35 +70,19 @@ impl Request {
         &self.target
     }
 
-    /// The facts that the policy looks at; what is wrong with the head otherwise.
-    pub(super) fn asked(&self) -> Result<Asked<'_>, String> {
-        if self.target.contains('#') {
-            return Err("a request target has no fragment".to_owned());
-        }
-        if self.uri.scheme().is_some() || self.uri.authority().is_some() {
-            return Err("the request target must be an absolute path".to_owned());
-        }
-        let path = CanonicalPath::parse(self.uri.path()).map_err(|e| e.to_string())?;
-        let query = Query::parse(self.uri.query()).map_err(|e| e.to_string())?;
-        let host = self.only(&HOST)?.and_then(|host| Authority::parse(host.as_bytes()));
-        let host = host.ok_or("the Host header must be a host name or address")?;
-        let origin = match self.only(&ORIGIN) {
-            Ok(None) => OriginHeader::Absent,
-            Ok(Some(origin)) => {
-                WebOrigin::parse(origin.as_bytes()).map_or(OriginHeader::Opaque, OriginHeader::Web)
-            }
-            Err(_) => OriginHeader::Opaque,
-        };
-        let from_browser = self.headers.contains_key("sec-fetch-site");
-        let whence = Whence { origin, host, from_browser };
-        Ok(Asked { method: &self.method, path, query, whence })
+    /// What the policy is asked, as the gate reads the head; how it refuses it otherwise.
+    pub(super) fn asked(&self) -> Result<Asked<'_>, HeadRefusal> {
+        self.head.as_ref().map_err(HeadRefusal::clone).and_then(asked_of)
     }
 
-    fn only(&self, name: &HeaderName) -> Result<Option<&HeaderValue>, String> {
-        let mut values = self.headers.get_all(name).iter();
-        match (values.next(), values.next()) {
-            (value, None) => Ok(value),
-            (_, Some(_)) => Err(format!("there is more than one {name} header")),
-        }
+    /// The body, if the gate can look at it.
+    pub(super) fn body(&self) -> Result<&Bytes, HeadRefusal> {
+        self.head.as_ref().map_err(HeadRefusal::clone).and_then(admits_coding)?;
+        Ok(&self.body)
+    }
+
+    /// Whether there is a body.
+    pub(super) fn has_body(&self) -> bool {
+        !self.body.is_empty()
     }
 }

@@ -1,18 +1,21 @@
 use std::error::Error;
 use std::path::Path;
 
+use http::{Method, StatusCode};
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::Bench;
 use super::account::Account;
 use crate::cli::arguments::Explain;
+use crate::cli::gate_client::{GateClient, Question};
 use crate::cli::routes::read_file;
 use crate::cli::{Environment, secret_in};
 use crate::config::Config;
 use crate::policy::{AgentId, BoundHost, Grant, Permission, Permissions, PolicyEntry};
+use crate::proxy::TOKEN_API_PATH;
 use crate::store::{SqliteSettings, SqliteStore, TokenStore as _};
-use crate::token::{Record, TextRefusal, TokenBytes, TokenId};
+use crate::token::{Record, Secret, TextRefusal, TokenBytes, TokenId};
 
 /// Most bytes of a policy's file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -39,6 +42,24 @@ struct RawEntry {
     access: Vec<Permission>,
 }
 
+/// Tokens in one answer of a gate.
+const PAGE: usize = 1000;
+
+/// A page of the tokens of an account, as the token API lists them.
+#[derive(Deserialize)]
+struct RawPage {
+    tokens: Vec<RawListed>,
+    #[serde(rename = "hasNextPage")]
+    has_next_page: bool,
+}
+
+#[derive(Deserialize)]
+struct RawListed {
+    token: String,
+    #[serde(flatten)]
+    grant: RawToken,
+}
+
 /// What the token grants; `None` when a step up to here refused.
 pub(super) fn grant(
     options: &Explain,
@@ -46,10 +67,16 @@ pub(super) fn grant(
     environment: &Environment,
     account: &mut Account,
 ) -> Result<Option<Grant>, Box<dyn Error>> {
+    if let (Some(gate), Some(name)) = (&options.gate, &options.token_env) {
+        let server_key = secret_in(environment, &options.server_key_env)?;
+        let gate = GateClient::new(gate, server_key)?;
+        return listed(&gate, &secret_in(environment, name)?, account);
+    }
     let id = match &options.token_env {
         None => None,
         Some(name) => {
-            let config = bench.config.as_ref().ok_or("a token's text needs --config")?;
+            let config = bench.config.as_ref();
+            let config = config.ok_or("a token's text needs --config or --gate")?;
             let text = secret_in(environment, name)?;
             match verify(text.expose(), config, bench.now, account) {
                 Some(id) => Some((id, config)),
@@ -70,6 +97,35 @@ pub(super) fn grant(
         }
         (None, None) => Err("say what the token may do: --token-env or --policy".into()),
     }
+}
+
+/// What a running gate says of the token: whether it is among the live ones of the account.
+fn listed(
+    gate: &GateClient,
+    token: &Secret,
+    account: &mut Account,
+) -> Result<Option<Grant>, Box<dyn Error>> {
+    for page in 0.. {
+        let offset = page * PAGE;
+        let target = format!("{TOKEN_API_PATH}?limit={PAGE}&offset={offset}");
+        let answer = gate.ask(Question { method: Method::GET, target, body: None })?;
+        if answer.status != StatusCode::OK {
+            return Err(format!("the gate answers {} to the list of tokens", answer.status).into());
+        }
+        let tokens: RawPage = serde_json::from_slice(&answer.body)?;
+        let found = tokens.tokens.into_iter().find(|listed| listed.token == token.expose());
+        if let Some(found) = found {
+            account.pass("record", "the gate lists it among the live tokens".to_owned(), None);
+            return found.grant.into_grant(None).map(Some).map_err(Into::into);
+        }
+        if !tokens.has_next_page {
+            break;
+        }
+    }
+    let says = "the gate does not list it among the live tokens of the account: expired, deleted, \
+                mistyped, or another account's";
+    account.refuse("record", says.to_owned(), "token_invalid", None);
+    Ok(None)
 }
 
 /// Checks a token's text with the keys of the configuration.
@@ -112,21 +168,25 @@ fn read_policy(file: &Path, now: Timestamp) -> Result<Grant, Box<dyn Error>> {
     let text =
         read_file(file, FILE_BYTES_MAX).map_err(|e| format!("{name}: cannot be read: {e}"))?;
     let raw: RawToken = serde_json::from_str(&text).map_err(|e| format!("{name}: {e}"))?;
-    let (RawPolicy::List(raw_entries) | RawPolicy::Object { data: raw_entries }) = raw.policy;
-    let mut entries = Vec::with_capacity(raw_entries.len());
-    for entry in raw_entries {
-        let agent =
-            AgentId::parse(&entry.id).map_err(|e| format!("{name}: `{}`: {e}", entry.id))?;
-        let access: Permissions = entry.access.into_iter().collect();
-        entries.push(PolicyEntry { agent, access });
+    let expires_at = now.saturating_add(jiff::SignedDuration::from_mins(5))?;
+    raw.into_grant(Some(expires_at)).map_err(|e| format!("{name}: {e}").into())
+}
+
+impl RawToken {
+    /// What it says, checked. Without an expiry of its own, it has this one.
+    fn into_grant(self, expires_at: Option<Timestamp>) -> Result<Grant, String> {
+        let (RawPolicy::List(raw_entries) | RawPolicy::Object { data: raw_entries }) = self.policy;
+        let mut entries = Vec::with_capacity(raw_entries.len());
+        for entry in raw_entries {
+            let agent = AgentId::parse(&entry.id).map_err(|e| format!("`{}`: {e}", entry.id))?;
+            let access: Permissions = entry.access.into_iter().collect();
+            entries.push(PolicyEntry { agent, access });
+        }
+        let expires_at = match self.expires_at {
+            Some(text) => text.parse().map_err(|e| format!("`expires_at`: {e}"))?,
+            None => expires_at.ok_or("`expires_at` is missing")?,
+        };
+        let host = BoundHost::parse(&self.hostname).map_err(|e| e.to_string())?;
+        Ok(Grant { host, expires_at, entries })
     }
-    let expires_at = match raw.expires_at {
-        Some(text) => text.parse().map_err(|e| format!("{name}: `expires_at`: {e}"))?,
-        None => now.saturating_add(jiff::SignedDuration::from_mins(5))?,
-    };
-    Ok(Grant {
-        host: BoundHost::parse(&raw.hostname).map_err(|e| format!("{name}: {e}"))?,
-        expires_at,
-        entries,
-    })
 }

@@ -103,7 +103,9 @@ pub(super) fn query_rule(keys: Fields<'_>, problems: &mut Problems) -> QueryRule
         let words = super::fields::words(value)?;
         (!words.is_empty()).then(|| words.into_iter().map(Into::into).collect())
     };
+    let mut named = false;
     for (key, field) in keys.rest() {
+        named = true;
         let values = match field.value {
             DeValue::String(word) if word == "one" => Some(Values::One),
             DeValue::String(word) if word == "many" => Some(Values::Many),
@@ -119,7 +121,7 @@ pub(super) fn query_rule(keys: Fields<'_>, problems: &mut Problems) -> QueryRule
             ),
         }
     }
-    if rule.is_empty() {
+    if !named {
         problems.add(line, "no query key is named");
     }
     QueryRule(rule)
@@ -232,7 +234,9 @@ fn method(word: &str) -> Result<Method, String> {
 }
 
 fn verdict(entry: &mut Fields<'_>, problems: &mut Problems) -> Option<Verdict> {
-    let line = entry.line;
+    if entry.has("permission") == entry.has("refuse") {
+        problems.add(entry.line, "an operation needs either `permission` or `refuse`");
+    }
     match (entry.text("permission", problems), entry.text("refuse", problems)) {
         (Some(word), None) => {
             let permission = word.value.parse::<Permission>();
@@ -240,10 +244,7 @@ fn verdict(entry: &mut Fields<'_>, problems: &mut Problems) -> Option<Verdict> {
             Some(Verdict::Open { permission })
         }
         (None, Some(reason)) => Some(Verdict::Refused { reason: reason.value.into() }),
-        _ => {
-            problems.add(line, "an operation needs either `permission` or `refuse`");
-            None
-        }
+        _ => None,
     }
 }
 

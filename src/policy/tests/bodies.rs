@@ -1,10 +1,14 @@
 use std::collections::BTreeMap;
 
-use super::super::body::{BodyRefusal, BodyRule, VALUES_MAX};
+use super::super::Bounds;
+use super::super::body::{BodyRefusal, BodyRule};
 use super::super::shape::Shape;
 use super::{A, B, agent};
 
 const DEPTH_MAX: usize = 8;
+const VALUES_MAX: usize = 20_000;
+const BOUNDS: Bounds =
+    Bounds { json_depth_max: DEPTH_MAX, json_values_max: VALUES_MAX, query_pairs_max: 64 };
 
 /// A rule that admits anything in `any`, and one field of each simple shape.
 fn rule() -> BodyRule {
@@ -14,7 +18,7 @@ fn rule() -> BodyRule {
 }
 
 fn judge(body: &[u8]) -> Result<(), BodyRefusal> {
-    rule().judge(body, DEPTH_MAX, None).map(|_| ())
+    rule().judge(body, BOUNDS, None).map(|_| ())
 }
 
 /// What a refusal is about.
@@ -169,7 +173,11 @@ fn nesting_is_bounded() {
 #[test]
 fn depth_beyond_what_the_parser_can_do_is_refused_too() {
     let body = format!("{{\"any\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
-    assert!(rule().judge(body.as_bytes(), usize::MAX, None).is_err());
+    assert!(
+        rule()
+            .judge(body.as_bytes(), Bounds { json_depth_max: usize::MAX, ..BOUNDS }, None)
+            .is_err()
+    );
 }
 
 #[test]
@@ -236,7 +244,10 @@ fn number_of_values_is_bounded() {
 #[track_caller]
 fn check_agent(body: &str, judged_for: Option<&str>, expected: Result<Option<&str>, ()>) {
     let rule = BodyRule::new(BTreeMap::from([("agent_id".into(), Shape::Agent)]));
-    let named = rule.judge(body.as_bytes(), DEPTH_MAX, judged_for.map(agent)).map_err(|_| ());
+    let named = rule
+        .judge(body.as_bytes(), BOUNDS, judged_for.map(agent))
+        .map(|judged| judged.agent)
+        .map_err(|_| ());
     assert_eq!(named, expected.map(|id| id.map(agent)), "{body} for {judged_for:?}");
 }
 

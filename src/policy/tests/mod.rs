@@ -17,9 +17,9 @@ use http::Method;
 use jiff::Timestamp;
 
 use super::{
-    AgentId, Asked, Authority, BoundHost, CanonicalPath, Denial, Grant, Judged, OriginHeader,
-    Permission, Permit, PolicyEntry, Query, RouteTable, Rules, WebOrigin, Whence, WithoutOrigin,
-    decide,
+    AgentId, Asked, Authority, BoundHost, Bounds, CanonicalPath, Denial, Grant, Judged,
+    OriginHeader, Permission, Permit, PolicyEntry, Query, RouteTable, Rules, WebOrigin, Whence,
+    WithoutOrigin, decide,
 };
 
 const A: &str = "agent-11111111-1111-4111-8111-111111111111";
@@ -64,7 +64,11 @@ fn from_bound_origin() -> Whence<'static> {
 }
 
 fn rules(routes: &RouteTable) -> Rules<'_> {
-    Rules { routes, without_origin: WithoutOrigin::Refuse, json_depth_max: 16 }
+    Rules {
+        routes,
+        without_origin: WithoutOrigin::Refuse,
+        bounds: Bounds { json_depth_max: 16, ..Bounds::default() },
+    }
 }
 
 /// A request as the policy sees it; its target must be canonical.

@@ -75,9 +75,12 @@ fn each_faulty_operation_is_told_with_its_line() {
             "`permission` or `refuse`",
         ),
         ("permission", "permission = \"read_agent\"\nextra = 1", 6, "unknown key `extra`"),
+        ("permission", "permission = 5", 5, "must be a string"),
+        ("permission", "permission = \"read_agent\"\nagent = \"query\"", 6, "`query`"),
+        ("methods", "methods = \"GET\"", 3, "must be a list of strings"),
         (
             "permission",
-            "permission = \"read_agent\"\nquery = { x = \"twice\", y = \"one\" }",
+            "permission = \"read_agent\"\nquery = { x = \"twice\" }",
             6,
             "must be `one`, `many`",
         ),

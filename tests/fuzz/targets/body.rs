@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use ckgate::policy::{
-    AgentId, Asked, Authority, BoundHost, CanonicalPath, Grant, Judged, OriginHeader, Permission,
+    AgentId, Asked, Authority, BoundHost, Bounds, CanonicalPath, Grant, Judged, OriginHeader, Permission,
     PolicyEntry, Query, RouteTable, Rules, WebOrigin, Whence, WithoutOrigin, decide,
 };
 use http::Method;
@@ -49,7 +49,7 @@ fn check(method: &Method, below: &str, body: &[u8]) {
     let rules = Rules {
         routes: &ROUTES,
         without_origin: WithoutOrigin::Refuse,
-        json_depth_max: DEPTH_MAX,
+        bounds: Bounds { json_depth_max: DEPTH_MAX, ..Bounds::default() },
     };
     let judged = decide(rules, &GRANT, &asked, Timestamp::UNIX_EPOCH).expect("the head passes");
     let Judged::BodyFirst(pending) = judged else { panic!("no body is waited for") };

@@ -4,7 +4,7 @@
 #![no_main]
 
 use ckgate::policy::{
-    AgentId, Asked, Authority, BoundHost, CanonicalPath, Grant, Judged, OriginHeader, Permission,
+    AgentId, Asked, Authority, BoundHost, Bounds, CanonicalPath, Grant, Judged, OriginHeader, Permission,
     PolicyEntry, Query, RouteTable, Rules, WebOrigin, Whence, WithoutOrigin, decide,
 };
 use http::Method;
@@ -51,7 +51,7 @@ fn judge(raw: &str, path: CanonicalPath<'_>, method: &Method) {
     };
     let asked = Asked { method, path, query: Query::NONE, whence };
     let rules =
-        Rules { routes: &ROUTES, without_origin: WithoutOrigin::Refuse, json_depth_max: 16 };
+        Rules { routes: &ROUTES, without_origin: WithoutOrigin::Refuse, bounds: Bounds::default() };
     let permit = match decide(rules, &GRANT, &asked, Timestamp::UNIX_EPOCH) {
         Ok(Judged::Permit(permit)) => permit,
         Ok(Judged::BodyFirst(pending)) => match pending.judge_body(bytes::Bytes::new()) {

@@ -1,6 +1,6 @@
 //! JSON that two readers read differently, and bodies that say they are something else.
 
-use crate::harness::{A, B, agent_path};
+use crate::harness::{A, B, agent_path, mint};
 use crate::stage::Stage;
 
 fn post(stage: &Stage, rest: &str, extra: &str, body: &[u8]) -> Vec<u8> {
@@ -132,5 +132,38 @@ fn body_is_json_whatever_its_headers_say() {
         let sent = &stage.recorder.requests()[at];
         assert_eq!(sent.header("content-type"), Some("application/json"));
         assert_eq!(sent.body, body);
+    }
+}
+
+/// D-09: how much of a body and a query is looked at is the operator's to say.
+#[test]
+fn bounds_of_json_and_of_the_query_are_configured() {
+    let stage = Stage::set_with(&[
+        ("limits.json_depth_max", 4.into()),
+        ("limits.json_values_max", 100.into()),
+        ("limits.query_pairs_max", 8.into()),
+    ]);
+    let writer = mint(&stage.gate, A, &["write_agent"]);
+    let patch = |metadata: &str| {
+        let call = stage.gate.call("PATCH", &agent_path(A, "")).token(&writer);
+        call.body(format!(r#"{{"metadata":{{"a":{metadata}}}}}"#)).send()
+    };
+    let ask = |pairs: usize| {
+        let query = vec!["include_return_message_types=x"; pairs].join("&");
+        let call = stage.gate.call("GET", &agent_path(A, &format!("/messages?{query}")));
+        call.token(&stage.reader).send()
+    };
+    assert_eq!(
+        (patch("[[1]]").status, patch(&format!("[{}0]", "0,".repeat(96))).status),
+        (200, 200)
+    );
+    assert_eq!(ask(8).status, 200);
+    for (refused, words) in [
+        (patch("[[[1]]]"), "deeper than 4"),
+        (patch(&format!("[{}0]", "0,".repeat(97))), "more than 100 values"),
+        (ask(9), "a query may have 8"),
+    ] {
+        assert!(matches!(refused.status, 400 | 403), "{}", refused.text());
+        assert!(refused.message().contains(words), "{}", refused.message());
     }
 }
