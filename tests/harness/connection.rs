@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::DEADLINE;
 use super::wire::{Framing, Head, chunk, head_end};
+use super::{DEADLINE, kept};
 
 /// A connection to a listener of the gate.
 pub(crate) struct Connection {
@@ -55,6 +55,9 @@ impl Connection {
     pub(crate) fn answer(&mut self, method: &str) -> Answer {
         let mut answer = self.answer_head();
         self.read_body(method, &mut answer);
+        if answer.status >= 400 {
+            kept::note_error(&answer.body);
+        }
         answer
     }
 

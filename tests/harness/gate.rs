@@ -1,5 +1,6 @@
 //! The real program, with its own directory, on free ports.
 
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::inspection::assert_keeps_secrets;
+use super::kept;
 use super::log::{Log, field};
 use super::recorder::Recorder;
 use super::settings::{self, Settings};
@@ -58,7 +60,7 @@ impl Gate {
         settings::write(directory.path(), &recorder.address().to_string(), &[]);
         let mut command = Command::new("prlimit");
         command.arg(format!("--nofile={descriptors}:{descriptors}"));
-        command.arg(env!("CARGO_BIN_EXE_ckgate"));
+        command.arg(program());
         let (child, log) = launch_as(command, &directory);
         Self::listening(directory, child, log, None)
     }
@@ -187,7 +189,9 @@ impl Gate {
 
     fn inspect_log(&self) {
         self.log.wait_for_end();
-        for line in self.log.lines() {
+        let lines = self.log.lines();
+        kept::note_gate(self.directory.path(), &lines);
+        for line in lines {
             assert_keeps_secrets("the log", &line);
         }
     }
@@ -195,6 +199,7 @@ impl Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
+        kept::note_metrics(self.admin);
         self.kill();
         if std::thread::panicking() {
             println!("the gate's output:\n{}", self.all_lines());
@@ -214,8 +219,13 @@ fn directory() -> TempDir {
     if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
 }
 
+/// The program under test: the one that was built with the tests, or the one that `CKGATE_BIN` names.
+fn program() -> OsString {
+    std::env::var_os("CKGATE_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_ckgate").into())
+}
+
 fn launch(directory: &TempDir) -> (Child, Log) {
-    launch_as(Command::new(env!("CARGO_BIN_EXE_ckgate")), directory)
+    launch_as(Command::new(program()), directory)
 }
 
 fn launch_as(mut program: Command, directory: &TempDir) -> (Child, Log) {

@@ -8,6 +8,7 @@ mod call;
 mod connection;
 mod gate;
 mod inspection;
+mod kept;
 mod letta;
 mod log;
 mod recorder;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::connection::Answer;
 use super::gate::Gate;
+use super::kept;
 use super::{ORIGIN, SERVER_KEY};
 
 /// Where the token API answers.
@@ -15,7 +16,11 @@ pub(crate) const TOKENS: &str = "/v1/client-side-access-tokens";
 /// Asks for a token with the server key of the account `default`.
 #[track_caller]
 pub(crate) fn create_answer(gate: &Gate, body: &Value) -> Answer {
-    gate.call("POST", TOKENS).bearer(SERVER_KEY).json(body).send()
+    let answer = gate.call("POST", TOKENS).bearer(SERVER_KEY).json(body).send();
+    if answer.status == 201 {
+        kept::note_secret(answer.json()["token"].as_str().expect("a token"));
+    }
+    answer
 }
 
 /// Like [`create_answer`], which has to succeed.

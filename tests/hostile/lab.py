@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import pathlib
 import socket
 import subprocess
@@ -53,7 +54,7 @@ def start_upstream():
     return listener.getsockname()[1]
 
 
-def start_gate(program, folder, to, limits=""):
+def start_gate(program, folder, to, limits="", environment=None):
     """The process, its public port, its admin port."""
     for name, text in (("key", KEY), ("credential", "none")):
         (folder / name).write_text(text)
@@ -64,7 +65,7 @@ def start_gate(program, folder, to, limits=""):
         f'server_keys = [{{ file = "{folder}/key" }}]\n[store]\nurl = "sqlite:{folder}/ckgate.db"\n'
     )
     command = [pathlib.Path(program).resolve(), "serve", "--config", folder / "ckgate.toml"]
-    gate = subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.PIPE)
+    gate = subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.PIPE, env={**os.environ, **(environment or {})})
     for line in gate.stdout:
         event = json.loads(line)
         if event.get("message") == "listening":
