@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{HeaderName, Response, StatusCode};
+use memchr::memmem::Finder;
 use serde::Serialize;
 
 use crate::policy::hex;
@@ -88,7 +90,8 @@ pub fn error(
 fn without_secrets(text: &str) -> Cow<'_, str> {
     const PREFIXES: [&str; 2] = ["ck-let-", "sk-let-"];
     // The usual text has neither, and is asked for what both have.
-    if memchr::memmem::find(text.as_bytes(), b"k-let-").is_none() {
+    static IN_BOTH: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"k-let-"));
+    if IN_BOTH.find(text.as_bytes()).is_none() {
         return Cow::Borrowed(text);
     }
     let next = |text: &str| PREFIXES.iter().filter_map(|prefix| text.find(prefix)).min();

@@ -26,7 +26,12 @@ impl AgentId {
 
     /// Appends the one spelling to a path.
     pub(super) fn append_to(self, path: &mut String) {
-        path.push_str(text(&self.spelled()));
+        self.with_text(|text| path.push_str(text));
+    }
+
+    /// Hands its one spelling on.
+    pub fn with_text<T>(self, take: impl FnOnce(&str) -> T) -> T {
+        take(text(&self.spelled()))
     }
 
     fn spelled(self) -> [u8; 42] {
@@ -73,24 +78,23 @@ const DIGIT_VALUES: [u8; 256] = {
 /// Parses `xxxxxxxx-xxxx-4xxx-[89ab]xxx-xxxxxxxxxxxx`, lower case only.
 pub(super) fn parse_uuid4(text: &[u8]) -> Option<u128> {
     let text: &[u8; 36] = text.try_into().ok()?;
-    let mut uuid: u128 = 0;
     let mut odd = 0;
-    for (from, to, hyphen) in
-        [(0, 8, true), (9, 13, true), (14, 18, true), (19, 23, true), (24, 36, false)]
-    {
+    let mut halves = [0_u64; 2];
+    let groups = [(0, 0, 8), (0, 9, 13), (0, 14, 18), (1, 19, 23), (1, 24, 36)];
+    for (half, from, to) in groups {
+        let half = halves.get_mut(half)?;
         for byte in text.get(from..to)? {
             let value = DIGIT_VALUES.get(usize::from(*byte)).copied().unwrap_or(0xff);
             odd |= value;
-            uuid = (uuid << 4) | u128::from(value & 0xf);
-        }
-        if hyphen && text.get(to) != Some(&b'-') {
-            return None;
+            *half = (*half << 4) | u64::from(value & 0xf);
         }
     }
-    if odd & 0xf0 != 0 {
+    let hyphens = [8, 13, 18, 23].into_iter().all(|at| text.get(at) == Some(&b'-'));
+    if odd & 0xf0 != 0 || !hyphens {
         return None;
     }
-    AgentId::from_u128(uuid).map(AgentId::as_u128)
+    let [high, low] = halves;
+    AgentId::from_u128(u128::from(high) << 64 | u128::from(low)).map(AgentId::as_u128)
 }
 
 /// Digits and hyphens are text.
@@ -100,7 +104,7 @@ fn text(spelled: &[u8]) -> &str {
 
 impl fmt::Display for AgentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(text(&self.spelled()))
+        self.with_text(|text| f.write_str(text))
     }
 }
 

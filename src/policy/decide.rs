@@ -165,7 +165,7 @@ impl<'t, 'r> Found<'t, 'r> {
     }
 
     fn target(&self, agent: Option<AgentId>) -> Result<String, Denial> {
-        let mut target = self.matched.path().map_err(|name| Denial::ParameterNotAllowed {
+        let mut target = self.matched.path(agent).map_err(|name| Denial::ParameterNotAllowed {
             place: Place::Path,
             name: name.to_owned(),
             problem: "is not well formed".to_owned(),

@@ -223,16 +223,30 @@ fn normalise(host: &str) -> Result<String, InvalidHostname> {
 
 /// Labels of letters, digits, `-` and `_`, separated by single dots.
 fn is_host_name(name: &str) -> bool {
-    let mut label_length = 0;
-    for byte in name.bytes() {
-        match byte {
-            b'.' if label_length == 0 => return false,
-            b'.' => label_length = 0,
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => label_length += 1,
-            _ => return false,
+    HostName::read(name.as_bytes()).is_some()
+}
+
+/// A host name that was looked through once.
+struct HostName {
+    /// Whether two hyphens stand side by side, as in every A-label.
+    has_two_hyphens: bool,
+}
+
+impl HostName {
+    fn read(name: &[u8]) -> Option<Self> {
+        let mut before = b'.';
+        let mut has_two_hyphens = false;
+        for byte in name {
+            match byte {
+                b'.' if before == b'.' => return None,
+                b'-' => has_two_hyphens |= before == b'-',
+                b'.' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => {}
+                _ => return None,
+            }
+            before = *byte;
         }
+        (before != b'.').then_some(Self { has_two_hyphens })
     }
-    label_length > 0
 }
 
 /// The value of an `Origin` header: a serialised web origin (RFC 6454 §6.2), letter case aside.
@@ -247,13 +261,13 @@ impl<'r> WebOrigin<'r> {
     /// Parses a header value. `null`, lists, paths and anything else that is not one origin: `None`.
     #[must_use]
     pub fn parse(value: &'r [u8]) -> Option<Self> {
-        let value = std::str::from_utf8(value).ok()?;
-        let (scheme, rest) = match value.split_once("://")? {
-            (word, rest) if word.eq_ignore_ascii_case("https") => (Scheme::Https, rest),
-            (word, rest) if word.eq_ignore_ascii_case("http") => (Scheme::Http, rest),
-            _ => return None,
-        };
-        let authority = Authority::parse(rest.as_bytes())?;
+        let (scheme, rest) = [(Scheme::Https, "https://"), (Scheme::Http, "http://")]
+            .into_iter()
+            .find_map(|(scheme, prefix)| {
+            let (word, rest) = value.split_at_checked(prefix.len())?;
+            word.eq_ignore_ascii_case(prefix.as_bytes()).then_some((scheme, rest))
+        })?;
+        let authority = Authority::parse(rest)?;
         if authority.host.ends_with('.') {
             return None;
         }
@@ -299,14 +313,18 @@ impl<'r> Authority<'r> {
             };
             return Some(Self { host, port });
         }
-        let (host, port) = match value.split_once(':') {
-            Some((host, digits)) => (host, Some(parse_port(digits)?)),
+        let (host, port) = match memchr::memchr(b':', value.as_bytes()) {
+            Some(colon) => {
+                let (host, port) = value.split_at_checked(colon)?;
+                (host, Some(parse_port(port.get(1..)?)?))
+            }
             None => (value, None),
         };
         let name = host.strip_suffix('.').unwrap_or(host);
-        let formed =
-            name.len() <= HOST_LENGTH_MAX && is_host_name(name) && !has_broken_a_label(name);
-        formed.then_some(Self { host, port })
+        let formed = HostName::read(name.as_bytes())?;
+        let sound =
+            name.len() <= HOST_LENGTH_MAX && !(formed.has_two_hyphens && has_broken_a_label(name));
+        sound.then_some(Self { host, port })
     }
 
     /// The host without its trailing dot, letter case as received.
@@ -323,9 +341,6 @@ impl<'r> Authority<'r> {
 }
 
 fn has_broken_a_label(name: &str) -> bool {
-    if !name.contains("--") {
-        return false;
-    }
     let is_a_label = |label: &str| label.get(..4).is_some_and(|l| l.eq_ignore_ascii_case("xn--"));
     name.split('.').any(is_a_label) && Host::parse(name).is_err()
 }

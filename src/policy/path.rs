@@ -72,6 +72,15 @@ impl<'r> CanonicalPath<'r> {
         self.text
     }
 
+    /// The whole path.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = String::with_capacity(self.text.len() + 1);
+        text.push_str(self.text);
+        text.push_str(if self.trailing_slash { "/" } else { "" });
+        text
+    }
+
     /// Whether the path ends in a slash.
     #[must_use]
     pub const fn has_trailing_slash(&self) -> bool {

@@ -113,7 +113,8 @@ impl Permissions {
 impl fmt::Display for Permissions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, permission) in self.iter().enumerate() {
-            write!(f, "{}{permission}", if index == 0 { "" } else { "," })?;
+            f.write_str(if index == 0 { "" } else { "," })?;
+            f.write_str(permission.as_str())?;
         }
         Ok(())
     }

@@ -176,8 +176,10 @@ impl Matched<'_, '_> {
         }
     }
 
-    /// The path to send; the name of the first malformed parameter, otherwise.
-    pub(super) fn path(&self) -> Result<String, &str> {
-        self.operation.template.build(&self.parameters)
+    /// The path to send for the agent it was judged for; the name of the first malformed parameter,
+    /// otherwise.
+    pub(super) fn path(&self, judged_for: Option<AgentId>) -> Result<String, &str> {
+        let in_path = matches!(self.operation.agent, AgentPlace::Path);
+        self.operation.template.build(&self.parameters, judged_for.filter(|_| in_path))
     }
 }

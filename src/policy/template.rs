@@ -139,13 +139,22 @@ impl Template {
     }
 
     /// The path to send, rebuilt from the template and the parsed parameters; the name of the first
-    /// parameter that is not what the template says, otherwise.
-    pub(super) fn build(&self, values: &matchit::Params<'_, '_>) -> Result<String, &str> {
+    /// parameter that is not what the template says, otherwise. `agent` is what an agent id in the path
+    /// was judged as.
+    pub(super) fn build(
+        &self,
+        values: &matchit::Params<'_, '_>,
+        agent: Option<AgentId>,
+    ) -> Result<String, &str> {
         let mut path = String::with_capacity(self.text.len() + 96);
         for part in &self.parts {
             match part {
                 Part::Literal(text) => path.push_str(text),
                 Part::Parameter { name, slot, kind } => {
+                    if let (ParameterKind::Agent, Some(agent)) = (kind, agent) {
+                        agent.append_to(&mut path);
+                        continue;
+                    }
                     let value = values.get(slot).unwrap_or_default();
                     kind.append(value, &mut path).ok_or(&**name)?;
                 }

@@ -46,7 +46,7 @@ impl<'a> Line<'a> {
         let gate = &*core.gate;
         let head = self.head;
         let received = intake(head)?;
-        self.note(|event| event.path = Some(received.asked.path.to_string()));
+        self.note(|event| event.path = Some(received.asked.path.to_text()));
         if is_preflight(head) {
             self.note(|event| {
                 event.operation = Operation::Own("preflight");

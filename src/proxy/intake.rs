@@ -106,17 +106,27 @@ fn only<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Result<Option<&'r [u8]
     }
 }
 
+/// The characters of `b64token`, `=` among them (RFC 6750 §2.1).
+const OF_A_CREDENTIAL: [bool; 256] = {
+    let mut admitted = [false; 256];
+    let mut rest: &mut [bool] = &mut admitted;
+    let mut byte: u8 = 0;
+    while let [place, others @ ..] = rest {
+        *place = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=');
+        rest = others;
+        byte = byte.wrapping_add(1);
+    }
+    admitted
+};
+
 /// `Bearer`, one space, and `b64token` (RFC 6750 §2.1); the scheme's letter case is free (RFC 9110
 /// §11.1).
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, credential) = value.split_at_checked(7)?;
-    let admitted = |byte: &u8| {
-        byte.is_ascii_alphanumeric()
-            || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
-    };
     let formed = scheme.eq_ignore_ascii_case(b"bearer ")
         && !credential.is_empty()
-        && credential.iter().all(admitted);
+        && credential.iter().all(|byte| OF_A_CREDENTIAL.get(usize::from(*byte)) == Some(&true));
     formed.then_some(credential)
 }
 

@@ -12,30 +12,34 @@ use crate::upstream::AnswerBody;
 /// The headers of an answer that are relayed, beside those that begin with one of [`PREFIXES`].
 /// Everything else stays behind: hop-by-hop headers, cookies, other CORS headers, and whatever names
 /// the upstream or changes how a browser treats the gate's own origin.
-const RELAYED: [&str; 16] = [
-    "age",
-    "cache-control",
-    "content-disposition",
-    "content-encoding",
-    "content-language",
-    "content-length",
-    "content-range",
-    "content-type",
-    "date",
-    "etag",
-    "expires",
-    "last-modified",
-    "retry-after",
-    "retry-after-ms",
-    "x-accel-buffering",
-    "x-should-retry",
-];
 const PREFIXES: [&str; 1] = ["x-letta-"];
+
+fn is_relayed(name: &str) -> bool {
+    matches!(
+        name,
+        "age"
+            | "cache-control"
+            | "content-disposition"
+            | "content-encoding"
+            | "content-language"
+            | "content-length"
+            | "content-range"
+            | "content-type"
+            | "date"
+            | "etag"
+            | "expires"
+            | "last-modified"
+            | "retry-after"
+            | "retry-after-ms"
+            | "x-accel-buffering"
+            | "x-should-retry"
+    )
+}
 
 /// Whether an answer's header of this (lower-case) name is looked at: those that are relayed, and
 /// where a redirection leads.
 pub(super) fn is_wanted(name: &str) -> bool {
-    RELAYED.contains(&name) || name == "location" || PREFIXES.iter().any(|p| name.starts_with(p))
+    is_relayed(name) || name == "location" || PREFIXES.iter().any(|p| name.starts_with(p))
 }
 
 /// Decides whether an answer may be relayed. A redirection is never relayed to a client token; to a
