@@ -1,8 +1,11 @@
 //! The time. Nothing else in the crate reads a clock: it is passed in, so that tests can move it.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::{Context, Poll, ready};
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Tells the wall-clock time. Safe to be ahead (tokens expire early), never to step back: a token
 /// that has expired once must stay expired.
@@ -56,6 +59,47 @@ impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         let milliseconds = self.milliseconds.load(Ordering::SeqCst);
         Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// A deadline that moves on far more often than it is reached. Its timer is set again only when it
+/// has run out, or would run out too late.
+#[derive(Debug)]
+pub struct MovingDeadline {
+    at: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl MovingDeadline {
+    /// A deadline at this moment.
+    #[must_use]
+    pub fn new(at: Instant) -> Self {
+        Self { at, timer: Box::pin(sleep_until(at)) }
+    }
+
+    /// When it is.
+    #[must_use]
+    pub fn at(&self) -> Instant {
+        self.at
+    }
+
+    /// Moves it.
+    pub fn set(&mut self, at: Instant) {
+        self.at = at;
+    }
+
+    /// Ready when it has passed.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.at < self.timer.deadline() {
+            self.timer.as_mut().reset(self.at);
+        }
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            if self.timer.deadline() >= self.at {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(self.at);
+        }
     }
 }
 

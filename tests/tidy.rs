@@ -20,7 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("audit", &["answer", "policy", "telemetry", "token"]),
     ("store", &["clock", "policy", "token"]),
     ("cache", &["clock", "policy", "store", "telemetry", "token"]),
-    ("upstream", &["config", "telemetry"]),
+    ("upstream", &["clock", "config", "telemetry"]),
     ("server", &["clock", "config", "telemetry"]),
     (
         "proxy",

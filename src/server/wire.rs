@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::body::BrokenBody;
 use super::chunked::ChunkedFraming;
 use super::head::{Framing, HeadEnd, Malformed, RequestHead, end_of_head, read_head};
 use super::settings::ConnectionSettings;
+use crate::clock::MovingDeadline;
 
 /// Bytes read from a socket at once.
 const READ_BYTES: usize = 16 << 10;
@@ -47,8 +48,7 @@ pub(super) struct Wire<S> {
     scanned: usize,
     at: At,
     /// Until when the next head must be whole, or begin.
-    deadline: Instant,
-    timer: Pin<Box<Sleep>>,
+    deadline: MovingDeadline,
     stall: Option<Pin<Box<Sleep>>>,
     ended: bool,
 }
@@ -75,7 +75,7 @@ pub(super) enum Next {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) fn new(stream: S, settings: ConnectionSettings, buffers: Rc<Buffers>) -> Self {
-        let deadline = Instant::now() + settings.header_timeout;
+        let deadline = MovingDeadline::new(Instant::now() + settings.header_timeout);
         Self {
             stream,
             settings,
@@ -84,7 +84,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             scanned: 0,
             at: At::Head,
             deadline,
-            timer: Box::pin(sleep_until(deadline)),
             stall: None,
             ended: false,
         }
@@ -100,7 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         if self.held.is_empty() {
             self.held = BytesMut::new();
         }
-        self.deadline = Instant::now() + self.settings.keep_alive_timeout;
+        self.deadline.set(Instant::now() + self.settings.keep_alive_timeout);
     }
 
     /// The next request; `None` when the connection has ended, or did not bring one in time.
@@ -114,7 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             match self.poll_fill(cx) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(None),
                 Poll::Ready(Ok(_)) => {}
-                Poll::Pending => return self.poll_deadline(cx).map(|()| None),
+                Poll::Pending => return self.deadline.poll(cx).map(|()| None),
             }
         }
     }
@@ -153,7 +152,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
         if self.scanned == 0 {
             // Its first bytes: from now on it has the time of a head.
-            self.deadline = self.deadline.min(Instant::now() + self.settings.header_timeout);
+            let late = Instant::now() + self.settings.header_timeout;
+            self.deadline.set(self.deadline.at().min(late));
         }
         self.scanned = self.held.len();
         None
@@ -265,21 +265,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
         self.ended = filled.is_empty();
         Poll::Ready(Ok(filled.len()))
-    }
-
-    /// Ready when the deadline for the next head has passed. The timer is only ever set again when
-    /// it has run out: most deadlines move before they are reached.
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.deadline < self.timer.deadline() {
-            self.timer.as_mut().reset(self.deadline);
-        }
-        loop {
-            ready!(self.timer.as_mut().poll(cx));
-            if self.timer.deadline() >= self.deadline {
-                return Poll::Ready(());
-            }
-            self.timer.as_mut().reset(self.deadline);
-        }
     }
 
     /// Writes from the beginning of `bytes`; an error also when the client takes nothing for too

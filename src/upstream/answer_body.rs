@@ -6,13 +6,12 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 use super::answer_head::{AnswerFraming, BadAnswer, ends_lines_in_crlf};
 use super::client::Client;
 use super::error::BodyError;
-use super::exchange::READ_BYTES;
+use super::exchange::{Connection, READ_BYTES};
 
 /// A chunk up to this size goes on whole, as the upstream sent it: a client that decodes each chunk
 /// by itself never sees half a character.
@@ -26,7 +25,7 @@ const TRAILER_BYTES_MAX: usize = 4 << 10;
 /// An answer's body as it comes from the upstream. Dropping it before its end drops the connection.
 #[derive(Debug)]
 pub struct AnswerBody {
-    stream: Option<TcpStream>,
+    connection: Option<Connection>,
     /// Read, and not handed on yet.
     held: BytesMut,
     at: At,
@@ -60,7 +59,7 @@ enum At {
 
 impl AnswerBody {
     pub(super) fn new(
-        stream: TcpStream,
+        connection: Connection,
         held: BytesMut,
         framing: AnswerFraming,
         returns_to: Option<Rc<Client>>,
@@ -71,8 +70,8 @@ impl AnswerBody {
             AnswerFraming::Chunked => At::ChunkSize,
             AnswerFraming::UntilClose => At::UntilClose,
         };
-        let stream = Some(stream);
-        let mut body = Self { stream, held, at, returns_to, idle_timeout, idle: None };
+        let connection = Some(connection);
+        let mut body = Self { connection, held, at, returns_to, idle_timeout, idle: None };
         if at == At::Length(0) {
             body.end();
         }
@@ -82,10 +81,10 @@ impl AnswerBody {
     /// The body is whole: its connection may serve again, if nothing came behind it.
     fn end(&mut self) {
         self.at = At::End;
-        if let (Some(stream), Some(client)) = (self.stream.take(), self.returns_to.take())
+        if let (Some(connection), Some(client)) = (self.connection.take(), self.returns_to.take())
             && self.held.is_empty()
         {
-            client.put_back(stream);
+            client.put_back(connection);
         }
     }
 
@@ -197,7 +196,7 @@ impl AnswerBody {
         &mut self,
         error: impl Into<BodyError>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.stream = None;
+        self.connection = None;
         self.returns_to = None;
         self.at = At::End;
         Poll::Ready(Some(Err(error.into())))
@@ -205,12 +204,12 @@ impl AnswerBody {
 
     /// Reads more; `Ok(false)` when the connection has ended.
     fn poll_read_more(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<bool>> {
-        let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(false)) };
+        let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(false)) };
         if self.held.capacity() - self.held.len() < READ_BYTES / 4 {
             self.held.reserve(READ_BYTES);
         }
         let read = {
-            let reading = stream.read_buf(&mut self.held);
+            let reading = connection.stream.read_buf(&mut self.held);
             ready!(std::pin::pin!(reading).poll(cx))?
         };
         Poll::Ready(Ok(read > 0))

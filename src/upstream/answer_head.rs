@@ -1,5 +1,7 @@
 //! The head of an answer, held to RFC 9112: what leaves its end in doubt is no answer.
 
+use std::mem::MaybeUninit;
+
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 /// Largest head that is accepted, in bytes.
@@ -72,9 +74,10 @@ pub(crate) fn parse(
     answers_head_request: bool,
     keep: impl Fn(&str) -> bool,
 ) -> Result<Parsed, BadAnswer> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut answer = httparse::Response::new(&mut headers);
-    let length = match answer.parse(bytes) {
+    let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut answer = httparse::Response::new(&mut []);
+    let parser = httparse::ParserConfig::default();
+    let length = match parser.parse_response_with_uninit_headers(&mut answer, bytes, &mut headers) {
         Ok(httparse::Status::Complete(length)) if length <= HEAD_BYTES_MAX => length,
         Ok(httparse::Status::Partial) if bytes.len() <= HEAD_BYTES_MAX => {
             return Ok(Parsed::Partial);

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use super::answer_body::AnswerBody;
 use super::error::{Failure, UpstreamError};
-use super::exchange::{Answered, Exchange, Failed};
+use super::exchange::{Answered, Connection, Exchange, Failed};
 use super::request::{Framing, OutgoingRequest};
 use crate::config::{Upstream, is_metadata_address};
 use crate::telemetry::Metrics;
@@ -23,12 +23,14 @@ pub struct Client {
     authority: HeaderValue,
     /// The one used last is used next, so that the others reach their keep-alive limit.
     idle: RefCell<Vec<Idle>>,
+    /// Where answers are read to: nothing stays in it between two reads.
+    scratch: RefCell<Vec<u8>>,
     metrics: Arc<Metrics>,
 }
 
 #[derive(Debug)]
 struct Idle {
-    stream: TcpStream,
+    connection: Connection,
     since: Instant,
 }
 
@@ -40,7 +42,13 @@ impl Client {
     #[must_use]
     pub fn new(settings: Arc<Upstream>, metrics: Arc<Metrics>) -> Option<Self> {
         let authority = HeaderValue::from_str(&settings.authority).ok()?;
-        Some(Self { settings, authority, idle: RefCell::new(Vec::new()), metrics })
+        Some(Self {
+            settings,
+            authority,
+            idle: RefCell::default(),
+            scratch: RefCell::default(),
+            metrics,
+        })
     }
 
     /// The authority of every request, as it stands in `Host`.
@@ -58,10 +66,10 @@ impl Client {
         keep: impl Fn(&str) -> bool,
     ) -> Result<Response<AnswerBody>, UpstreamError> {
         let framing = request.finish();
-        if let Some(mut stream) = self.take_idle() {
+        if let Some(mut connection) = self.take_idle() {
             self.metrics.upstream_reuses.inc();
-            match self.exchange(&mut stream, &mut request, framing, &keep).await {
-                Ok(answered) => return Ok(self.answer(stream, answered)),
+            match self.exchange(&mut connection, &mut request, framing, &keep).await {
+                Ok(answered) => return Ok(self.answer(connection, answered)),
                 Err(Failed { failure: Failure::Broken(_), wrote_any })
                     if request.is_safe || !wrote_any => {}
                 Err(Failed { failure, wrote_any }) => {
@@ -70,9 +78,9 @@ impl Client {
             }
         }
         let unsent = |failure| UpstreamError { failure, may_have_been_sent: false };
-        let mut stream = self.connect().await.map_err(unsent)?;
-        match self.exchange(&mut stream, &mut request, framing, &keep).await {
-            Ok(answered) => Ok(self.answer(stream, answered)),
+        let mut connection = self.connect().await.map_err(unsent)?;
+        match self.exchange(&mut connection, &mut request, framing, &keep).await {
+            Ok(answered) => Ok(self.answer(connection, answered)),
             Err(Failed { failure, wrote_any }) => {
                 Err(UpstreamError { failure, may_have_been_sent: wrote_any })
             }
@@ -81,29 +89,27 @@ impl Client {
 
     async fn exchange(
         &self,
-        stream: &mut TcpStream,
+        connection: &mut Connection,
         request: &mut OutgoingRequest,
         framing: Framing,
         keep: impl Fn(&str) -> bool,
     ) -> Result<Answered, Failed> {
-        let mut exchange = Exchange::on(stream, self.settings.idle_timeout);
+        let mut exchange = Exchange::on(connection, &self.settings);
         let answered = async {
             let request_complete = exchange.send(request, framing).await?;
-            let receiving = exchange.receive(request.is_head, keep);
-            let received = tokio::time::timeout(self.settings.first_byte_timeout, receiving).await;
-            let (head, rest) = received.map_err(|_| Failure::FirstByteTimeout)??;
+            let (head, rest) = exchange.receive(request.is_head, &self.scratch, keep).await?;
             Ok(Answered { head, rest, request_complete })
         };
         let answered = answered.await;
         answered.map_err(|failure| Failed { failure, wrote_any: exchange.wrote_any() })
     }
 
-    fn answer(self: &Rc<Self>, stream: TcpStream, answered: Answered) -> Response<AnswerBody> {
+    fn answer(self: &Rc<Self>, connection: Connection, answered: Answered) -> Response<AnswerBody> {
         let Answered { head, rest, request_complete } = answered;
         let regular = head.keeps_alive && request_complete;
         let returns_to = regular.then(|| Rc::clone(self));
         let idle_timeout = self.settings.idle_timeout;
-        let body = AnswerBody::new(stream, rest, head.framing, returns_to, idle_timeout);
+        let body = AnswerBody::new(connection, rest, head.framing, returns_to, idle_timeout);
         let mut response = Response::new(body);
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
@@ -111,36 +117,36 @@ impl Client {
     }
 
     /// A connection that has served before and is still open and silent.
-    fn take_idle(&self) -> Option<TcpStream> {
+    fn take_idle(&self) -> Option<Connection> {
         loop {
-            let Idle { stream, since } = self.idle.borrow_mut().pop()?;
+            let Idle { connection, since } = self.idle.borrow_mut().pop()?;
             let idle_for = since.elapsed();
             if idle_for >= self.settings.keep_alive {
                 // Everything below is older still.
                 self.idle.borrow_mut().clear();
                 return None;
             }
-            if is_silent(&stream) {
-                return Some(stream);
+            if is_silent(&connection.stream) {
+                return Some(connection);
             }
         }
     }
 
     /// Keeps a connection whose exchange was complete and regular.
-    pub(super) fn put_back(&self, stream: TcpStream) {
+    pub(super) fn put_back(&self, connection: Connection) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.settings.idle_connections_max {
-            idle.push(Idle { stream, since: Instant::now() });
+            idle.push(Idle { connection, since: Instant::now() });
         }
     }
 
-    async fn connect(&self) -> Result<TcpStream, Failure> {
+    async fn connect(&self) -> Result<Connection, Failure> {
         let stream = tokio::time::timeout(self.settings.connect_timeout, self.dial())
             .await
             .map_err(|_| Failure::ConnectTimeout)?
             .map_err(Failure::Connect)?;
         self.metrics.upstream_connects.inc();
-        Ok(stream)
+        Ok(Connection::new(stream))
     }
 
     /// Connects to the first address that answers. A name that leads to a machine's metadata

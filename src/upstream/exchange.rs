@@ -1,5 +1,6 @@
 //! One request and the head of its answer on one connection.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
@@ -10,18 +11,34 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes, BytesMut};
 use http_body::Frame;
 use socket2::SockRef;
-use tokio::io::{AsyncReadExt as _, AsyncWrite as _, Interest};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, Interest, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::answer_head::{AnswerHead, BadAnswer, HEAD_BYTES_MAX, Parsed, parse};
 use super::error::{BodyError, Failure};
 use super::request::{Framing, OutgoingBody, OutgoingRequest};
+use crate::clock::MovingDeadline;
+use crate::config::Upstream;
 
 /// Bytes read at once.
-pub(super) const READ_BYTES: usize = 8 << 10;
+pub(super) const READ_BYTES: usize = 16 << 10;
 /// Interim answers before the final one.
 const INTERIM_MAX: usize = 8;
+
+/// A connection to the upstream.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) stream: TcpStream,
+    /// Until when the answer must have begun.
+    deadline: MovingDeadline,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self { stream, deadline: MovingDeadline::new(Instant::now()) }
+    }
+}
 
 /// How an exchange came to the head of its answer.
 #[derive(Debug)]
@@ -42,10 +59,12 @@ pub(super) struct Failed {
 
 /// Sends a finished request and reads until the head of its answer is whole.
 pub(super) struct Exchange<'c> {
-    stream: &'c mut TcpStream,
+    connection: &'c mut Connection,
     wrote_any: bool,
     /// How long the upstream may take nothing of the request.
     stall_timeout: Duration,
+    /// How long it may take to begin its answer.
+    first_byte_timeout: Duration,
 }
 
 /// What ended a write.
@@ -56,8 +75,9 @@ enum Wrote {
 }
 
 impl<'c> Exchange<'c> {
-    pub(super) fn on(stream: &'c mut TcpStream, stall_timeout: Duration) -> Self {
-        Self { stream, wrote_any: false, stall_timeout }
+    pub(super) fn on(connection: &'c mut Connection, settings: &Upstream) -> Self {
+        let Upstream { idle_timeout: stall_timeout, first_byte_timeout, .. } = *settings;
+        Self { connection, wrote_any: false, stall_timeout, first_byte_timeout }
     }
 
     pub(super) fn wrote_any(&self) -> bool {
@@ -98,7 +118,7 @@ impl<'c> Exchange<'c> {
                     return Poll::Ready(Some(frame));
                 }
                 // Nobody writes now: an answer that begins here is an early one.
-                poll_answer_began(self.stream, cx).map(|()| None)
+                poll_answer_began(&self.connection.stream, cx).map(|()| None)
             });
             let Some(frame) = next.await else { return Ok(false) };
             let data = match frame.transpose().map_err(Failure::CallersBody)? {
@@ -151,48 +171,100 @@ impl<'c> Exchange<'c> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<Option<usize>>> {
-        match Pin::new(&mut *self.stream).poll_write(cx, bytes) {
+        match Pin::new(&mut self.connection.stream).poll_write(cx, bytes) {
             Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             Poll::Ready(Ok(written)) => {
                 self.wrote_any = true;
                 Poll::Ready(Ok(Some(written)))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => poll_answer_began(self.stream, cx).map(|()| Ok(None)),
+            Poll::Pending => poll_answer_began(&self.connection.stream, cx).map(|()| Ok(None)),
         }
     }
 
-    /// Reads the head of the answer.
+    /// Reads the head of the answer, and whatever came behind it, through the core's buffer.
     pub(super) async fn receive(
         &mut self,
         answers_head_request: bool,
+        scratch: &RefCell<Vec<u8>>,
         keep: impl Fn(&str) -> bool,
     ) -> Result<(AnswerHead, BytesMut), Failure> {
-        let mut bytes = BytesMut::with_capacity(READ_BYTES);
         let mut interim = 0;
-        loop {
-            if !bytes.is_empty() {
-                match parse(&bytes, answers_head_request, &keep).map_err(Failure::BadAnswer)? {
-                    Parsed::Final(head, length) => {
-                        bytes.advance(length);
-                        return Ok((head, bytes));
-                    }
-                    Parsed::Interim(length) if interim < INTERIM_MAX => {
-                        interim += 1;
-                        bytes.advance(length);
-                        continue;
-                    }
-                    Parsed::Interim(_) => return Err(Failure::BadAnswer(BadAnswer::TooLarge)),
-                    Parsed::Partial => bytes.reserve(READ_BYTES),
+        let mut take = |bytes: &[u8]| take_head(bytes, answers_head_request, &mut interim, &keep);
+        // The beginning of a head that is not whole yet.
+        let mut kept = BytesMut::new();
+        let late = Instant::now() + self.first_byte_timeout;
+        self.connection.deadline.set(late);
+        poll_fn(|cx| {
+            loop {
+                let Poll::Ready(read) = self.poll_read(cx, scratch, &mut kept, &mut take) else {
+                    let late = self.connection.deadline.poll(cx);
+                    return late.map(|()| Err(Failure::FirstByteTimeout));
+                };
+                if let Some(head) = read? {
+                    return Poll::Ready(Ok((head, std::mem::take(&mut kept))));
                 }
             }
-            if bytes.len() > HEAD_BYTES_MAX {
-                return Err(Failure::BadAnswer(BadAnswer::TooLarge));
+        })
+        .await
+    }
+
+    /// Reads once. With a head, what came behind it is left in `kept`.
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &RefCell<Vec<u8>>,
+        kept: &mut BytesMut,
+        take: &mut impl FnMut(&[u8]) -> Result<(usize, Option<AnswerHead>), BadAnswer>,
+    ) -> Poll<Result<Option<AnswerHead>, Failure>> {
+        let mut scratch = scratch.borrow_mut();
+        scratch.resize(READ_BYTES, 0);
+        let mut buffer = ReadBuf::new(&mut scratch);
+        let read = ready!(Pin::new(&mut self.connection.stream).poll_read(cx, &mut buffer));
+        read.map_err(Failure::Broken)?;
+        if buffer.filled().is_empty() {
+            let ended = io::Error::from(io::ErrorKind::UnexpectedEof);
+            return Poll::Ready(Err(Failure::Broken(ended)));
+        }
+        let head = if kept.is_empty() {
+            let (used, head) = take(buffer.filled()).map_err(Failure::BadAnswer)?;
+            kept.extend_from_slice(buffer.filled().get(used..).unwrap_or_default());
+            head
+        } else {
+            kept.extend_from_slice(buffer.filled());
+            let (used, head) = take(kept).map_err(Failure::BadAnswer)?;
+            kept.advance(used);
+            head
+        };
+        if head.is_none() && kept.len() > HEAD_BYTES_MAX {
+            return Poll::Ready(Err(Failure::BadAnswer(BadAnswer::TooLarge)));
+        }
+        Poll::Ready(Ok(head))
+    }
+}
+
+/// Takes interim answers and the head of the final one from the beginning of `bytes`: how many bytes
+/// that took, and the head, if it is whole.
+fn take_head(
+    bytes: &[u8],
+    answers_head_request: bool,
+    interim: &mut usize,
+    keep: impl Fn(&str) -> bool,
+) -> Result<(usize, Option<AnswerHead>), BadAnswer> {
+    let mut used = 0;
+    loop {
+        let rest = bytes.get(used..).unwrap_or_default();
+        if rest.is_empty() {
+            return Ok((used, None));
+        }
+        match parse(rest, answers_head_request, &keep)? {
+            Parsed::Final(head, length) => return Ok((used + length, Some(head))),
+            Parsed::Interim(length) if *interim < INTERIM_MAX => {
+                *interim += 1;
+                used += length;
             }
-            let read = self.stream.read_buf(&mut bytes).await.map_err(Failure::Broken)?;
-            if read == 0 {
-                return Err(Failure::Broken(io::ErrorKind::UnexpectedEof.into()));
-            }
+            Parsed::Interim(_) => return Err(BadAnswer::TooLarge),
+            Parsed::Partial => return Ok((used, None)),
         }
     }
 }

@@ -1,6 +1,9 @@
 use std::pin::Pin;
 
 use bytes::Bytes;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderName, HeaderValue, Method};
 use http_body::Body;
 
@@ -67,15 +70,14 @@ impl OutgoingRequest {
     /// Adds a header. `Host` and the headers that frame the body are not for callers to add.
     pub fn header(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), Unsendable> {
         let framing = matches!(
-            name.as_str(),
-            "host"
-                | "content-length"
-                | "transfer-encoding"
-                | "connection"
-                | "upgrade"
-                | "expect"
-                | "te"
-                | "trailer"
+            *name,
+            HOST | CONTENT_LENGTH
+                | TRANSFER_ENCODING
+                | CONNECTION
+                | UPGRADE
+                | EXPECT
+                | TE
+                | TRAILER
         );
         // Without an early end, the compiler looks at many bytes at once.
         let odd = |byte: &u8| u32::from(!matches!(byte, b'\t' | 0x20..=0x7e));
