@@ -4,11 +4,11 @@
 //! text in it that a caller chose has passed the strictness of the head or the policy.
 
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use crate::answer::{RequestId, legible};
-use crate::policy::{AgentId, Permissions};
+use crate::policy::{AgentId, Permission, Permissions};
 use crate::telemetry::{Metrics, OperationCounters, Outcome};
 use crate::token::{AccountName, TokenId};
 
@@ -132,36 +132,120 @@ impl Drop for RequestEvent {
         if let (Outcome::Refused, Some(reason)) = (self.outcome, self.reason) {
             self.metrics.refusal(reason);
         }
-        let decision = match self.outcome {
+        if let Some(log) = REQUEST_LOG.get() {
+            log.write(&Finished { event: self, elapsed });
+        }
+    }
+}
+
+/// Where the events of requests go. One is written for every request, so they do not take the way
+/// of other events, which costs several times as much.
+pub trait RequestLog: Send + Sync {
+    /// Writes one.
+    fn write(&self, event: &Finished<'_>);
+}
+
+static REQUEST_LOG: OnceLock<Box<dyn RequestLog>> = OnceLock::new();
+
+/// Writes the events of requests to `log` from now on, until the process ends.
+pub fn log_requests_to(log: Box<dyn RequestLog>) {
+    // Whoever was first stays.
+    let _ = REQUEST_LOG.set(log);
+}
+
+/// A request that is over.
+#[derive(Debug)]
+pub struct Finished<'e> {
+    event: &'e RequestEvent,
+    elapsed: Duration,
+}
+
+/// The name of a field, as each format of the log begins it.
+#[derive(Clone, Copy, Debug)]
+pub struct FieldName {
+    /// `,"name":`
+    pub json: &'static str,
+    /// ` name=`
+    pub text: &'static str,
+}
+
+/// The fields of one line of the log.
+pub trait Fields {
+    /// A text of the gate's own: nothing in it needs to be escaped.
+    fn known(&mut self, name: FieldName, value: &str);
+    /// Texts of the gate's own, separated by commas.
+    fn list(&mut self, name: FieldName, values: impl Iterator<Item = &'static str>);
+    /// Any text.
+    fn text(&mut self, name: FieldName, value: &str);
+    /// A number.
+    fn number(&mut self, name: FieldName, value: u64);
+    /// Yes or no.
+    fn flag(&mut self, name: FieldName, value: bool);
+}
+
+macro_rules! name {
+    ($name:literal) => {
+        FieldName { json: concat!(",\"", $name, "\":"), text: concat!(" ", $name, "=") }
+    };
+}
+
+impl Finished<'_> {
+    /// Where the event belongs.
+    pub const TARGET: &'static str = "ckgate::request";
+
+    /// Writes its fields.
+    pub fn record(&self, fields: &mut impl Fields) {
+        let event = self.event;
+        let decision = match event.outcome {
             Outcome::Forwarded | Outcome::Judged => "permit",
             Outcome::Answered => "answer",
             Outcome::Refused => "deny",
             Outcome::Failed => "fail",
         };
-        tracing::info!(
-            target: "ckgate::request",
-            operation = self.operation.as_str(),
-            decision,
-            request.id = self.request_id.as_str(),
-            http.request.method = self.method.as_str(),
-            url.path = self.path.as_deref().map(|path| legible(path, PATH_LENGTH_MAX)).as_deref(),
-            client.address = &*self.client,
-            account = self.account.as_ref().map(AccountName::as_str),
-            token.id = self.token.map(tracing::field::display),
-            agent.id = self.agent.map(tracing::field::display),
-            grant.access = self.access.map(tracing::field::display),
-            url.query.keys = self.query_keys.as_deref().map(|keys| legible(keys, PATH_LENGTH_MAX)).as_deref(),
-            http.request.body.fields = self.body_fields.as_deref(),
-            deny.reason = self.reason,
-            deny.parameter = self.parameter.as_deref().map(|name| legible(name, PATH_LENGTH_MAX)).as_deref(),
-            deny.detail = self.detail.as_deref().map(|text| legible(text, DETAIL_LENGTH_MAX)).as_deref(),
-            http.response.status_code = self.status,
-            upstream.status_code = self.upstream_status,
-            http.response.body.size = self.sent_bytes,
-            complete = self.complete,
-            duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
-            "request"
-        );
+        fields.known(name!("message"), "request");
+        fields.text(name!("operation"), event.operation.as_str());
+        fields.known(name!("decision"), decision);
+        fields.known(name!("request.id"), event.request_id.as_str());
+        fields.known(name!("http.request.method"), event.method.as_str());
+        if let Some(path) = &event.path {
+            fields.text(name!("url.path"), &legible(path, PATH_LENGTH_MAX));
+        }
+        fields.known(name!("client.address"), &event.client);
+        if let Some(account) = &event.account {
+            fields.text(name!("account"), account.as_str());
+        }
+        if let Some(token) = event.token {
+            token.with_text(|text| fields.known(name!("token.id"), text));
+        }
+        if let Some(agent) = event.agent {
+            agent.with_text(|text| fields.known(name!("agent.id"), text));
+        }
+        if let Some(access) = event.access {
+            fields.list(name!("grant.access"), access.iter().map(Permission::as_str));
+        }
+        if let Some(keys) = &event.query_keys {
+            fields.text(name!("url.query.keys"), &legible(keys, PATH_LENGTH_MAX));
+        }
+        if let Some(names) = &event.body_fields {
+            fields.text(name!("http.request.body.fields"), names);
+        }
+        if let Some(reason) = event.reason {
+            fields.known(name!("deny.reason"), reason);
+        }
+        if let Some(name) = &event.parameter {
+            fields.text(name!("deny.parameter"), &legible(name, PATH_LENGTH_MAX));
+        }
+        if let Some(detail) = &event.detail {
+            fields.text(name!("deny.detail"), &legible(detail, DETAIL_LENGTH_MAX));
+        }
+        fields.number(name!("http.response.status_code"), event.status.into());
+        if let Some(status) = event.upstream_status {
+            fields.number(name!("upstream.status_code"), status.into());
+        }
+        fields.number(name!("http.response.body.size"), event.sent_bytes);
+        fields.flag(name!("complete"), event.complete);
+        let microseconds = u64::try_from(self.elapsed.as_micros()).unwrap_or(u64::MAX);
+        fields.number(name!("duration_us"), microseconds);
     }
 }
 

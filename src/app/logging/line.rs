@@ -1,9 +1,10 @@
 use std::fmt::{self, Write as _};
 
 use jiff::Timestamp;
-use tracing::Event;
 use tracing::field::{Field, Visit};
+use tracing::{Event, Level};
 
+use crate::audit::{self, FieldName, Finished};
 use crate::config::LogFormat;
 
 /// Longest text of one field, in bytes; what is longer is cut.
@@ -20,27 +21,50 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) fn write(&mut self, now: Timestamp, event: &Event<'_>, format: LogFormat) {
-        self.keep_second(now);
-        let micros = now.subsec_nanosecond() / 1000;
         let metadata = event.metadata();
-        // Writing to a string cannot fail.
-        let _ = match format {
-            LogFormat::Json => write!(
-                self.text,
-                r#"{{"timestamp":"{}.{micros:06}Z","level":"{}","target":"{}""#,
-                self.second_text,
-                metadata.level(),
-                metadata.target()
-            ),
-            LogFormat::Text => write!(
-                self.text,
-                "{}.{micros:06}Z {:5} {}",
-                self.second_text,
-                metadata.level(),
-                metadata.target()
-            ),
-        };
+        self.begin(now, *metadata.level(), metadata.target(), format);
         event.record(&mut Fields { text: &mut self.text, format });
+        self.end(format);
+    }
+
+    pub(super) fn write_request(
+        &mut self,
+        now: Timestamp,
+        event: &Finished<'_>,
+        format: LogFormat,
+    ) {
+        self.begin(now, Level::INFO, Finished::TARGET, format);
+        event.record(&mut Fields { text: &mut self.text, format });
+        self.end(format);
+    }
+
+    fn begin(&mut self, now: Timestamp, level: Level, target: &str, format: LogFormat) {
+        self.keep_second(now);
+        let mut number = itoa::Buffer::new();
+        // With a million in front, a digit for each place.
+        let micros = number.format(1_000_000 + now.subsec_nanosecond() / 1000);
+        let micros = micros.get(1..).unwrap_or_default();
+        let level = level.as_str();
+        let parts = match format {
+            LogFormat::Json => [
+                "{\"timestamp\":\"",
+                &self.second_text,
+                ".",
+                micros,
+                "Z\",\"level\":\"",
+                level,
+                "\",\"target\":\"",
+                target,
+                "\"",
+            ],
+            LogFormat::Text => ["", &self.second_text, ".", micros, "Z ", level, " ", target, ""],
+        };
+        for part in parts {
+            self.text.push_str(part);
+        }
+    }
+
+    fn end(&mut self, format: LogFormat) {
         self.text.push_str(match format {
             LogFormat::Json => "}\n",
             LogFormat::Text => "\n",
@@ -119,6 +143,51 @@ impl Visit for Fields<'_> {
 
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.plain(field, format_args!("{value}"));
+    }
+}
+
+impl Fields<'_> {
+    fn begin(&mut self, name: FieldName) {
+        self.text.push_str(match self.format {
+            LogFormat::Json => name.json,
+            LogFormat::Text => name.text,
+        });
+    }
+}
+
+impl audit::Fields for Fields<'_> {
+    fn known(&mut self, name: FieldName, value: &str) {
+        self.begin(name);
+        for part in ["\"", value, "\""] {
+            self.text.push_str(part);
+        }
+    }
+
+    fn list(&mut self, name: FieldName, values: impl Iterator<Item = &'static str>) {
+        self.begin(name);
+        self.text.push('"');
+        for (index, value) in values.enumerate() {
+            self.text.push_str(if index == 0 { "" } else { "," });
+            self.text.push_str(value);
+        }
+        self.text.push('"');
+    }
+
+    fn text(&mut self, name: FieldName, value: &str) {
+        self.begin(name);
+        self.text.push('"');
+        let _ = Escaped { text: self.text, left: FIELD_BYTES_MAX }.write_str(value);
+        self.text.push('"');
+    }
+
+    fn number(&mut self, name: FieldName, value: u64) {
+        self.begin(name);
+        self.text.push_str(itoa::Buffer::new().format(value));
+    }
+
+    fn flag(&mut self, name: FieldName, value: bool) {
+        self.begin(name);
+        self.text.push_str(if value { "true" } else { "false" });
     }
 }
 

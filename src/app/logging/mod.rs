@@ -16,6 +16,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
+use crate::audit::{self, Finished, RequestLog};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Log, LogFormat};
 
@@ -30,10 +31,11 @@ const LINE_BYTES_KEPT: usize = 4 << 10;
 
 /// Writes this crate's events. Those of the libraries stay out: at their finest levels they write
 /// request heads.
+#[derive(Clone)]
 struct Lines {
     level: Level,
     format: LogFormat,
-    clock: SystemClock,
+    clock: Arc<SystemClock>,
     waiting: Arc<Waiting>,
 }
 
@@ -63,7 +65,7 @@ pub(super) fn init(log: &Log) -> LogGuard {
     let lines = Lines {
         level: log.level,
         format: log.format,
-        clock: SystemClock::default(),
+        clock: Arc::default(),
         waiting: Arc::clone(&waiting),
     };
     let writer = Arc::clone(&waiting);
@@ -72,6 +74,7 @@ pub(super) fn init(log: &Log) -> LogGuard {
     // Without a writer there is nobody to log to; a subscriber that is there already, in tests,
     // stays.
     if spawned.is_ok() {
+        audit::log_requests_to(Box::new(lines.clone()));
         let events = tracing_subscriber::registry().with(lines);
         let _ = tracing::subscriber::set_global_default(events);
     }
@@ -151,10 +154,25 @@ impl<S: Subscriber> Layer<S> for Lines {
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let now: Timestamp = self.clock.now();
+        self.write(|line| line.write(now, event, self.format));
+    }
+}
+
+impl RequestLog for Lines {
+    fn write(&self, event: &Finished<'_>) {
+        if Level::INFO <= self.level {
+            self.write(|line| line.write_request(self.clock.now(), event, self.format));
+        }
+    }
+}
+
+impl Lines {
+    /// Puts a line together in the core's buffer, and hands it to the writer.
+    fn write(&self, put_together: impl FnOnce(&mut Line)) {
         LINE.with(|line| {
             // An event within an event, from a field's own printing, would find the line taken.
             let Ok(mut line) = line.try_borrow_mut() else { return };
-            line.write(now, event, self.format);
+            put_together(&mut line);
             self.waiting.push(line.bytes());
             line.clear(LINE_BYTES_KEPT);
         });
