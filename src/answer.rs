@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{HeaderName, Response, StatusCode};
 use memchr::memmem::Finder;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::policy::hex;
@@ -66,10 +67,14 @@ impl fmt::Display for RequestId {
 /// Longest message of an error, in characters.
 const MESSAGE_LENGTH_MAX: usize = 1024;
 
-#[derive(Serialize)]
-struct ErrorBody<'a> {
+/// The body of every error.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ErrorBody<'a> {
+    /// What to change.
     message: &'a str,
+    /// Short and stable.
     code: &'a str,
+    /// Names the request in the gate's log.
     request_id: &'a str,
 }
 

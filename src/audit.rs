@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use crate::activity::{Activity, Decision};
 use crate::answer::{RequestId, legible};
 use crate::policy::{AgentId, Permission, Permissions};
 use crate::telemetry::{Metrics, OperationCounters, Outcome};
@@ -61,6 +62,10 @@ pub struct RequestEvent {
     pub sent_bytes: u64,
     /// Whether the answer's body came to its end.
     pub complete: bool,
+    /// The permission that a permitted request of a client token needed.
+    pub used: Option<Permission>,
+    /// Who else is told, live.
+    pub activity: Option<Arc<Activity>>,
 }
 
 /// The name of an operation: of the route table, or one of the gate's own.
@@ -117,6 +122,8 @@ impl RequestEvent {
             upstream_status: None,
             sent_bytes: 0,
             complete: false,
+            used: None,
+            activity: None,
         }
     }
 }
@@ -134,6 +141,43 @@ impl Drop for RequestEvent {
         }
         if let Some(log) = REQUEST_LOG.get() {
             log.write(&Finished { event: self, elapsed });
+        }
+        if let Some(activity) = self.activity.take() {
+            let (token, used) = (self.token, self.used);
+            activity.note(self.as_decision(), token, used, self.began);
+        }
+    }
+}
+
+impl RequestEvent {
+    /// What the decision is called in the log.
+    const fn decision(&self) -> &'static str {
+        match self.outcome {
+            Outcome::Forwarded | Outcome::Judged => "permit",
+            Outcome::Answered => "answer",
+            Outcome::Refused => "deny",
+            Outcome::Failed => "fail",
+        }
+    }
+
+    fn as_decision(&self) -> Decision {
+        let readable = |text: &str, length_max| legible(text, length_max).into_owned();
+        Decision {
+            sequence: 0,
+            at: String::new(),
+            request_id: self.request_id.to_string(),
+            method: self.method.to_string(),
+            path: self.path.as_deref().map(|path| readable(path, PATH_LENGTH_MAX)),
+            operation: self.operation.as_str().to_owned(),
+            decision: self.decision(),
+            reason: self.reason.map(str::to_owned),
+            explanation: self.detail.as_deref().map(|text| readable(text, DETAIL_LENGTH_MAX)),
+            status: self.status,
+            account: self.account.as_ref().map(ToString::to_string),
+            token: self.token.map(|token| token.to_string()),
+            agent: self.agent.map(|agent| agent.to_string()),
+            client: self.client.to_string(),
+            duration_us: 0,
         }
     }
 }
@@ -196,15 +240,9 @@ impl Finished<'_> {
     /// Writes its fields.
     pub fn record(&self, fields: &mut impl Fields) {
         let event = self.event;
-        let decision = match event.outcome {
-            Outcome::Forwarded | Outcome::Judged => "permit",
-            Outcome::Answered => "answer",
-            Outcome::Refused => "deny",
-            Outcome::Failed => "fail",
-        };
         fields.known(name!("message"), "request");
         fields.text(name!("operation"), event.operation.as_str());
-        fields.known(name!("decision"), decision);
+        fields.known(name!("decision"), event.decision());
         fields.known(name!("request.id"), event.request_id.as_str());
         fields.known(name!("http.request.method"), event.method.as_str());
         if let Some(path) = &event.path {

@@ -4,6 +4,7 @@
 //! hostname and expiry, and decides on every request made with one. The map of the code is
 //! `src/ARCHITECTURE.md`.
 
+pub mod activity;
 pub mod answer;
 pub mod app;
 pub mod audit;
@@ -11,6 +12,7 @@ pub mod cache;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod console;
 pub mod decision_api;
 pub mod demo;
 #[cfg(feature = "fuzzing")]

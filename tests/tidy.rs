@@ -17,7 +17,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("token", &["policy"]),
     ("config", &["policy", "token"]),
-    ("audit", &["answer", "policy", "telemetry", "token"]),
+    ("activity", &["clock", "policy", "token"]),
+    ("audit", &["activity", "answer", "policy", "telemetry", "token"]),
     ("store", &["clock", "policy", "token"]),
     ("cache", &["clock", "policy", "store", "telemetry", "token"]),
     ("upstream", &["clock", "config", "telemetry"]),
@@ -25,6 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "proxy",
         &[
+            "activity",
             "answer",
             "audit",
             "cache",
@@ -40,6 +42,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("decision_api", &["answer", "proxy", "server"]),
+    ("console", &["activity", "answer", "policy", "proxy", "store", "token", "token_api"]),
     (
         "token_api",
         &[
@@ -59,11 +62,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "app",
         &[
+            "activity",
             "answer",
             "audit",
             "cache",
             "clock",
             "config",
+            "console",
             "decision_api",
             "policy",
             "proxy",

@@ -1,4 +1,4 @@
-//! The admin listener: health, readiness, metrics. Never reachable through the public one.
+//! The admin listener: health, readiness, metrics, the description of our APIs, the console. Never reachable through the public one.
 
 use std::net::TcpListener as StdTcpListener;
 use std::rc::Rc;
@@ -8,13 +8,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
+use http::request::Parts;
 use http::{Method, Response, StatusCode};
-use http_body_util::Full;
 use tokio::net::TcpListener;
 use tokio::task::spawn_local;
 
+use super::assemble::Assembled;
 use super::background::Signals;
+use super::openapi;
 use crate::answer;
+use crate::console::{Console, ConsoleBody};
 use crate::proxy::Gate;
 use crate::server::{self, Buffers, ConnectionCount, ConnectionSettings, HeadLimits, Incoming};
 
@@ -29,8 +32,10 @@ const SETTINGS: ConnectionSettings = ConnectionSettings {
 
 /// What the admin listener tells about.
 pub(super) struct Admin {
-    pub(super) gate: Arc<Gate>,
-    pub(super) signals: Signals,
+    gate: Arc<Gate>,
+    signals: Signals,
+    /// None without an admin credential.
+    console: Option<Rc<Console>>,
 }
 
 pub(super) async fn serve(admin: Rc<Admin>, listener: StdTcpListener) {
@@ -46,7 +51,7 @@ pub(super) async fn serve(admin: Rc<Admin>, listener: StdTcpListener) {
         let (admin, buffers) = (Rc::clone(&admin), Rc::clone(&buffers));
         spawn_local(async move {
             let _accepted = accepted;
-            let service = async |incoming| admin.answer(&incoming);
+            let service = async |incoming| admin.answer(incoming).await;
             let stopped = admin.signals.stopped.clone();
             let never = |_: &mut std::task::Context<'_>| Poll::Pending;
             server::serve_connection(stream, SETTINGS, buffers, service, stopped, never).await;
@@ -55,17 +60,38 @@ pub(super) async fn serve(admin: Rc<Admin>, listener: StdTcpListener) {
 }
 
 impl Admin {
+    pub(super) fn new(assembled: &Assembled, signals: Signals) -> Self {
+        let Assembled { gate, token_api, admin_credential, .. } = assembled;
+        let console = admin_credential.clone().zip(gate.activity.clone());
+        let console = console.map(|(credential, activity)| {
+            let (gate, token_api) = (Arc::clone(gate), Arc::clone(token_api));
+            let draining = signals.draining.clone();
+            Rc::new(Console::new(gate, token_api, activity, (credential, draining)))
+        });
+        Self { gate: Arc::clone(gate), signals, console }
+    }
+
     fn is_ready(&self) -> bool {
         !*self.signals.draining.borrow() && self.gate.records.freshness().is_fresh(Instant::now())
     }
 
-    fn answer(&self, incoming: &Incoming) -> Response<Full<Bytes>> {
-        let request = &incoming.request;
-        let admits = matches!(*request.method(), Method::GET | Method::HEAD);
-        let (status, text) = match request.uri().path() {
-            _ if incoming.well_formed.is_err() => {
-                (StatusCode::BAD_REQUEST, "the request is malformed\n".to_owned())
-            }
+    async fn answer(&self, incoming: Incoming) -> Response<ConsoleBody> {
+        if incoming.well_formed.is_err() {
+            let malformed = plain(StatusCode::BAD_REQUEST, "the request is malformed\n".to_owned());
+            return malformed.map(ConsoleBody::whole);
+        }
+        let (head, body) = incoming.request.into_parts();
+        if let Some(console) = &self.console
+            && let Some(answer) = console.answer(&head, body).await
+        {
+            return answer;
+        }
+        self.tell(&head).map(ConsoleBody::whole)
+    }
+
+    fn tell(&self, head: &Parts) -> Response<Bytes> {
+        let admits = matches!(head.method, Method::GET | Method::HEAD);
+        let (status, text) = match head.uri.path() {
             _ if !admits => {
                 (StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n".to_owned())
             }
@@ -73,17 +99,25 @@ impl Admin {
             "/readyz" if self.is_ready() => (StatusCode::OK, "ready\n".to_owned()),
             "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned()),
             "/metrics" => return metrics(self.gate.metrics.encode(self.is_ready())),
-            _ => (StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics\n".to_owned()),
+            "/openapi.json" => return openapi::answer(),
+            _ => (
+                StatusCode::NOT_FOUND,
+                "there are /healthz, /readyz, /metrics and /openapi.json\n".to_owned(),
+            ),
         };
-        let mut response = answer::empty(status).map(|_| Full::from(text));
-        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-        response.headers_mut().insert(CONTENT_TYPE, plain);
-        response
+        plain(status, text)
     }
 }
 
-fn metrics(text: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(text));
+fn plain(status: StatusCode, text: String) -> Response<Bytes> {
+    let mut response = answer::empty(status).map(|_| Bytes::from(text));
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, plain);
+    response
+}
+
+fn metrics(text: String) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(text));
     let format =
         HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, format);

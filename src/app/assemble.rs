@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::running::StartError;
+use crate::activity::Activity;
 use crate::cache::{BoundOrigins, CacheSettings, OpenStreams, Rates, Records};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Limits, Upstream};
@@ -14,6 +15,7 @@ use crate::proxy::{Accounts, BodyLimits, Gate, Owners, Rules};
 use crate::server::{self, ConnectionCount, ConnectionSettings, HeadLimits};
 use crate::store::{SqliteSettings, SqliteStore};
 use crate::telemetry::Metrics;
+use crate::token::Secret;
 use crate::token_api::TokenApi;
 
 /// How long the store may take to look one record up.
@@ -28,6 +30,8 @@ pub(super) struct Assembled {
     pub(super) upstream: Arc<Upstream>,
     /// Who may ask the decision API.
     pub(super) peers: BTreeSet<IpAddr>,
+    /// What opens the console.
+    pub(super) admin_credential: Option<Secret>,
 }
 
 pub(super) fn assemble(config: Config) -> Result<Assembled, StartError> {
@@ -67,7 +71,10 @@ pub(super) fn assemble(config: Config) -> Result<Assembled, StartError> {
         lifetime_max: signed(config.tokens.max_lifetime),
         metrics: Arc::clone(&metrics),
     });
+    // Kept only where somebody can look at it.
+    let activity = config.console.credential.is_some().then(Arc::<Activity>::default);
     let gate = Arc::new(Gate {
+        activity,
         routes,
         accounts,
         keys,
@@ -98,6 +105,7 @@ pub(super) fn assemble(config: Config) -> Result<Assembled, StartError> {
         connections,
         upstream: Arc::new(config.upstream),
         peers: config.decision.peers,
+        admin_credential: config.console.credential,
     })
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_local;
 
 use super::admin;
+use super::assemble::Assembled;
 use super::running::{StartError, spawn_thread};
 use crate::cache::Follower;
 use crate::proxy::Gate;
@@ -35,16 +36,17 @@ pub(super) struct Signals {
 }
 
 pub(super) fn start(
-    gate: Arc<Gate>,
+    assembled: Arc<Assembled>,
     admin: TcpListener,
     signals: Signals,
 ) -> Result<JoinHandle<()>, StartError> {
     spawn_thread("ckgate-background".to_owned(), move |runtime| {
         runtime.block_on(async move {
             let mut stopped = signals.stopped.clone();
+            let gate = Arc::clone(&assembled.gate);
             spawn_local(follow(Arc::clone(&gate)));
             spawn_local(sweep(Arc::clone(&gate)));
-            spawn_local(admin::serve(Rc::new(admin::Admin { gate, signals }), admin));
+            spawn_local(admin::serve(Rc::new(admin::Admin::new(&assembled, signals)), admin));
             let _ = stopped.wait_for(|stopped| *stopped).await;
         });
     })

@@ -6,6 +6,7 @@ mod admin;
 mod assemble;
 mod background;
 mod logging;
+mod openapi;
 mod running;
 mod worker;
 

@@ -87,7 +87,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     let (draining, drain_seen) = watch::channel(false);
     let (stopped, stop_seen) = watch::channel(false);
     let signals = background::Signals { draining: drain_seen.clone(), stopped: stop_seen };
-    let background = background::start(Arc::clone(&assembled.gate), admin, signals)?;
+    let background = background::start(Arc::clone(&assembled), admin, signals)?;
     let mut handles = Vec::with_capacity(workers);
     for number in 0..workers {
         let clone = |listener: &TcpListener| listener.try_clone().map_err(StartError::Thread);

@@ -111,6 +111,12 @@ impl OpenStreams {
         self.by_token.iter().map(|entry| *entry.key()).collect()
     }
 
+    /// The tokens that have streams open, and how many each has.
+    #[must_use]
+    pub fn open_now(&self) -> Vec<(TokenId, usize)> {
+        self.by_token.iter().map(|entry| (*entry.key(), entry.value().len())).collect()
+    }
+
     /// How many streams are open.
     #[must_use]
     pub fn len(&self) -> usize {

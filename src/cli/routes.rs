@@ -4,11 +4,9 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use serde::Serialize;
-
 use super::arguments::Routes;
 use super::{Outcome, print_line};
-use crate::policy::{Operation, RouteTable, Verdict};
+use crate::policy::{Operation, RouteRow, RouteTable, Verdict};
 
 /// Most bytes of a route table's file.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -21,32 +19,12 @@ pub(super) struct Table {
     pub(super) file: String,
 }
 
-/// One operation, as JSON.
-#[derive(Serialize)]
-struct Row<'t> {
-    name: &'t str,
-    methods: Vec<&'t str>,
-    path: &'t str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    permission: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refuse: Option<&'t str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    agent: Option<String>,
-    query: Vec<(&'t str, String)>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    body: Option<Vec<(&'t str, &'static str)>>,
-    redact: &'t [Box<str>],
-    streams: bool,
-    line: usize,
-}
-
 /// Prints the table.
 pub(super) fn execute(options: &Routes) -> Outcome {
     let table = read(options.file.as_deref())?;
     let rows = table.routes.operations();
     if options.json {
-        let rows: Vec<Row<'_>> = rows.iter().map(Row::of).collect();
+        let rows: Vec<RouteRow<'_>> = rows.iter().map(RouteRow::of).collect();
         return print_line(&serde_json::to_string(&rows)?);
     }
     print_line(text(rows, &table.file).trim_end())
@@ -132,26 +110,4 @@ fn describe(text: &mut String, row: &Operation, file: &str) -> std::fmt::Result 
 fn asked_for(row: &Operation) -> String {
     let methods: Vec<&str> = row.methods.iter().map(http::Method::as_str).collect();
     format!("{} {}", methods.join("|"), row.path())
-}
-
-impl<'t> Row<'t> {
-    fn of(row: &'t Operation) -> Self {
-        let (permission, refuse) = match &row.verdict {
-            Verdict::Open { permission } => (Some(permission.as_str()), None),
-            Verdict::Refused { reason } => (None, Some(&**reason)),
-        };
-        Self {
-            name: &row.name,
-            methods: row.methods.iter().map(http::Method::as_str).collect(),
-            path: row.path(),
-            permission,
-            refuse,
-            agent: row.is_open().then(|| row.agent.to_string()),
-            query: row.query.entries().collect(),
-            body: row.body.as_ref().map(|rule| rule.fields().collect()),
-            redact: &row.redact,
-            streams: row.streams,
-            line: row.lines.entry,
-        }
-    }
 }

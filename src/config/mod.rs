@@ -9,6 +9,7 @@
 //! What was typed (`raw`) becomes what is used in one pass (`reader`), one file a section.
 
 mod account;
+mod console;
 mod decision;
 mod http_target;
 mod limits;
@@ -33,6 +34,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use account::{Account, SERVER_KEY_PREFIX, is_server_key};
+pub use console::Console;
 pub use decision::Decision;
 pub use limits::Limits;
 pub use listen::Listen;
@@ -82,6 +84,8 @@ pub struct Config {
     pub limits: Limits,
     /// Who may ask the decision API.
     pub decision: Decision,
+    /// The operator's console.
+    pub console: Console,
     /// How the process runs.
     pub server: Server,
     /// What is logged, and how.
@@ -190,6 +194,7 @@ fn read(root: &mut Section<'_>) -> (Draft, impl FnOnce(Tokens) -> Config + use<>
     let streams = root.section("streams", Streams::read);
     let limits = root.section("limits", Limits::read);
     let decision = root.section("decision", |section| Decision::read(section, &listen));
+    let console = root.section("console", Console::read);
     let server = root.section("server", Server::read);
     let log = root.section("log", Log::read);
     let routes = root.section("routes", |section| section.parsed("file", path));
@@ -207,6 +212,7 @@ fn read(root: &mut Section<'_>) -> (Draft, impl FnOnce(Tokens) -> Config + use<>
         streams,
         limits,
         decision,
+        console,
         server,
         log,
         routes,

@@ -23,6 +23,7 @@ mod query_rule;
 mod redact;
 mod route;
 mod route_file;
+mod route_row;
 mod shape;
 mod template;
 
@@ -48,3 +49,4 @@ pub use query_rule::QueryRule;
 pub use redact::{Unreadable, redact};
 pub use route::{Lines, Operation, RouteTable, Verdict};
 pub use route_file::RouteProblem;
+pub use route_row::RouteRow;

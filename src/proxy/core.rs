@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use super::body::BodyLimits;
 use super::identify::Accounts;
 use super::owners::Owners;
+use crate::activity::Activity;
 use crate::answer::RequestId;
 use crate::audit::Operation;
 use crate::cache::{BoundOrigins, Front, OpenStreams, Rates, Records};
@@ -41,6 +42,8 @@ pub struct Gate {
     pub clock: Arc<dyn Clock>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What has lately happened, where somebody looks at it live.
+    pub activity: Option<Arc<Activity>>,
     /// The rest of the configuration that the data path needs.
     pub rules: Rules,
 }

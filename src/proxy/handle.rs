@@ -79,8 +79,9 @@ impl<'a> Line<'a> {
     pub(super) fn begin(core: &'a Core, connection: &'a Rc<Connection>, head: &'a Parts) -> Self {
         let request_id = core.next_request_id();
         let metrics = std::sync::Arc::clone(&core.gate.metrics);
-        let event =
+        let mut event =
             RequestEvent::begin(metrics, request_id, head.method.clone(), connection.client());
+        event.activity.clone_from(&core.gate.activity);
         Self {
             core,
             connection,

@@ -83,6 +83,11 @@ impl Accounts {
         Ok(Self { accounts: known, by_key })
     }
 
+    /// The names of the accounts.
+    pub fn names(&self) -> impl Iterator<Item = &AccountName> {
+        self.accounts.iter().map(|account| &account.name)
+    }
+
     fn of_key(&self, credential: &[u8]) -> Option<&KnownAccount> {
         self.accounts.get(*self.by_key.get(&sha256(credential))?)
     }

@@ -5,12 +5,12 @@ use jiff::Timestamp;
 use super::reject::Rejection;
 use super::wire::{CreateBody, EntryBody, TokenBody};
 use super::{Asked, LIFETIME_DEFAULT, TokenApi, expiry, read_body};
-use crate::answer;
+use crate::answer::{self, RequestId};
 use crate::audit;
 use crate::json::Object;
 use crate::policy::{AgentId, BoundHost, Grant, Permission, Permissions, PolicyEntry};
 use crate::store::TokenStore as _;
-use crate::token::{Record, TokenId};
+use crate::token::{AccountName, Record, TokenId};
 
 /// Most entries of one policy.
 const ENTRIES_MAX: usize = 100;
@@ -18,19 +18,43 @@ const ENTRIES_MAX: usize = 100;
 impl TokenApi {
     /// `POST`: makes a token. 201, once the record is durable.
     pub(super) async fn create(&self, asked: Asked<'_>) -> Result<Response<Bytes>, Rejection> {
-        let body = read_body(asked.body).await?;
-        let body = parse(&body)?;
-        let now = to_the_millisecond(asked.now);
+        let Asked { account, body, request_id, now, .. } = asked;
+        let body = read_body(body).await?;
+        self.make(account, &body, request_id, now).await
+    }
+
+    /// Makes a token for an account in whose name somebody else asks, by the same rules; the answer
+    /// is that of `POST`.
+    pub async fn create_for(
+        &self,
+        account: &AccountName,
+        body: &[u8],
+        request_id: RequestId,
+        now: Timestamp,
+    ) -> Response<Bytes> {
+        let made = self.make(account, body, request_id, now).await;
+        made.unwrap_or_else(|rejection| rejection.answer(request_id))
+    }
+
+    async fn make(
+        &self,
+        account: &AccountName,
+        body: &[u8],
+        request_id: RequestId,
+        asked_at: Timestamp,
+    ) -> Result<Response<Bytes>, Rejection> {
+        let body = parse(body)?;
+        let now = to_the_millisecond(asked_at);
         let expires_at = match &body.expires_at {
-            Some(text) => expiry::check(expiry::parse(text)?, asked.now, self.lifetime_max)?,
+            Some(text) => expiry::check(expiry::parse(text)?, asked_at, self.lifetime_max)?,
             None => now + LIFETIME_DEFAULT.min(self.lifetime_max),
         };
         let host = BoundHost::parse(&body.hostname)
             .map_err(|problem| Rejection::invalid("hostname", problem.to_string()))?;
         let record = Record {
-            id: TokenId::generate(asked.now).map_err(|_| Rejection::Unmintable)?,
+            id: TokenId::generate(asked_at).map_err(|_| Rejection::Unmintable)?,
             key_id: self.keys.minting_id(),
-            account: asked.account.clone(),
+            account: account.clone(),
             created_at: now,
             hostname: body.hostname.as_str().into(),
             grant: Grant { host, expires_at, entries: entries(&body.policy)? },
@@ -39,7 +63,7 @@ impl TokenApi {
         let id = record.id;
         self.records.store().create(record).await?;
         self.metrics.tokens_created.inc();
-        audit::token_created(asked.request_id, asked.account, id);
+        audit::token_created(request_id, account, id);
         Ok(answer::json(StatusCode::CREATED, &reply))
     }
 }

@@ -1,13 +1,14 @@
 use bytes::Bytes;
 use http::Response;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::reject::Rejection;
 use super::{Asked, TokenApi, ok};
+use crate::answer::RequestId;
 use crate::audit;
 use crate::cache::Cut;
 use crate::store::{DeleteOutcome, Deletion};
-use crate::token::{TEXT_LENGTH, TokenBytes};
+use crate::token::{Record, TEXT_LENGTH, TokenBytes};
 
 impl TokenApi {
     /// `DELETE`: 200 `{}` once the deletion is durable and this gate refuses the token. The
@@ -22,15 +23,46 @@ impl TokenApi {
         let expires_at = Timestamp::from_second(token.expiry_seconds).unwrap_or(Timestamp::MAX);
         let deletion =
             Deletion { account: asked.account.clone(), id: token.id, expires_at, now: asked.now };
+        self.carry_out(deletion, asked.request_id).await
+    }
+
+    /// Deletes the token of a record that somebody else found; the answer is that of `DELETE`.
+    pub async fn delete_known(
+        &self,
+        record: &Record,
+        request_id: RequestId,
+        now: Timestamp,
+    ) -> Response<Bytes> {
+        let deletion = Deletion {
+            account: record.account.clone(),
+            id: record.id,
+            // The text's own expiry is rounded up to the second.
+            expires_at: record
+                .grant
+                .expires_at
+                .saturating_add(SignedDuration::from_secs(1))
+                .unwrap_or(Timestamp::MAX),
+            now,
+        };
+        let deleted = self.carry_out(deletion, request_id).await;
+        deleted.unwrap_or_else(|rejection| rejection.answer(request_id))
+    }
+
+    async fn carry_out(
+        &self,
+        deletion: Deletion,
+        request_id: RequestId,
+    ) -> Result<Response<Bytes>, Rejection> {
+        let (account, id) = (deletion.account.clone(), deletion.id);
         match self.records.delete(deletion).await? {
             DeleteOutcome::NotYours => return Err(Rejection::NoSuchToken),
             DeleteOutcome::Deleted => {
                 self.metrics.tokens_deleted.inc();
-                audit::token_deleted(asked.request_id, asked.account, token.id);
+                audit::token_deleted(request_id, &account, id);
             }
             DeleteOutcome::AlreadyGone => {}
         }
-        self.streams.cut(token.id, Cut::TokenRevoked);
+        self.streams.cut(id, Cut::TokenRevoked);
         Ok(ok(&serde_json::json!({})))
     }
 }

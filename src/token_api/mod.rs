@@ -26,6 +26,7 @@ use jiff::{SignedDuration, Timestamp};
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::expiry::parse as parse_expiry;
 use self::reject::Rejection;
+pub use self::wire::{CreateBody, EntryBody, ListBody, TokenBody};
 use crate::answer::{self, RequestId};
 use crate::cache::{OpenStreams, Records};
 use crate::server::RequestBody;

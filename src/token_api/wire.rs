@@ -1,5 +1,6 @@
 //! The JSON shapes of the token API.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::json::Object;
@@ -7,27 +8,40 @@ use crate::policy::{AgentId, Permission, PolicyEntry};
 use crate::token::{KeyRing, Record, TokenText};
 
 /// What `POST` takes. Unknown and repeated keys are errors.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct CreateBody {
+pub struct CreateBody {
+    /// 1 to 100 entries.
+    #[schemars(with = "Vec<EntryBody>", length(min = 1, max = 100))]
     pub(super) policy: Vec<Object<EntryBody>>,
+    /// An origin such as `https://chat.example.com`, or a host.
     pub(super) hostname: String,
-    /// JS SDK 0.x takes `expiresAt` from its caller.
+    /// ISO 8601; five minutes from now unless given.
+    // JS SDK 0.x takes `expiresAt` from its caller.
     #[serde(default, alias = "expiresAt")]
     pub(super) expires_at: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// One line of a token's policy.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct EntryBody {
+pub struct EntryBody {
+    /// Always `agent`.
+    #[schemars(extend("const" = "agent"))]
     pub(super) r#type: String,
+    /// The agent's id.
+    #[schemars(regex(
+        pattern = r"^agent-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
+    ))]
     pub(super) id: String,
+    /// What is permitted with it.
+    #[schemars(with = "Vec<Permission>", length(min = 1))]
     pub(super) access: Vec<String>,
 }
 
 /// A token as `POST` and `GET` return it.
-#[derive(Serialize)]
-pub(super) struct TokenBody {
+#[derive(Serialize, JsonSchema)]
+pub struct TokenBody {
     token: String,
     hostname: String,
     #[serde(rename = "expiresAt")]
@@ -35,13 +49,13 @@ pub(super) struct TokenBody {
     policy: PolicyBody,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct PolicyBody {
     version: &'static str,
     data: Vec<EntryReply>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct EntryReply {
     r#type: &'static str,
     id: String,
@@ -49,8 +63,8 @@ struct EntryReply {
 }
 
 /// What `GET` returns.
-#[derive(Serialize)]
-pub(super) struct ListBody {
+#[derive(Serialize, JsonSchema)]
+pub struct ListBody {
     pub(super) tokens: Vec<TokenBody>,
     #[serde(rename = "hasNextPage")]
     pub(super) has_next_page: bool,

@@ -4,7 +4,7 @@ const [program, pictures] = process.argv.slice(2);
 process.env.http_proxy = '';
 let code = 1;
 try {
-  for (const suite of ['./chat.mjs', './protocol.mjs']) {
+  for (const suite of ['./chat.mjs', './protocol.mjs', './console.mjs']) {
     await (await import(suite)).default(program, pictures);
   }
   code = verdict();

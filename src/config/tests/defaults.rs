@@ -74,7 +74,11 @@ fn optional_keys_are_right_when_uncommented() -> Result<(), Problems> {
         })
         .flat_map(|line| [line, "\n"])
         .collect();
-    let variables = [("LETTA_SERVER_PASSWORD", "one"), ("LETTA_DEFAULT_PASSWORD", "two")];
+    let variables = [
+        ("LETTA_SERVER_PASSWORD", "one"),
+        ("LETTA_DEFAULT_PASSWORD", "two"),
+        ("CKGATE_ADMIN_CREDENTIAL", "an-admin-credential-of-32-letters"),
+    ];
     let config = load(&uncommented, &variables)?;
     assert_eq!(config.server.workers, 2);
     assert!(config.listen.control.is_some() && config.routes.is_some());

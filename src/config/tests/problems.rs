@@ -254,7 +254,7 @@ fn every_problem_is_reported_at_once_in_the_order_of_the_file() {
             "line 7: `tokens.keys` is empty: `ckgate key new` prints a key",
             "line 8: unknown key `nonsense`: the keys here are `listen`, `upstream`, `accounts`, \
              `store`, `tokens`, `hostname`, `cors`, `cache`, `revocation`, `streams`, `limits`, \
-             `decision`, `server`, `log` and `routes`",
+             `decision`, `console`, `server`, `log` and `routes`",
             "CKGATE_CACHE__ENTRIES_MAX: `cache.entries_max` must be an integer from 1 to 100000000, \
              not `0`",
             "CKGATE_CACHE__SIZE: unknown key `cache.size`: the keys here are `entries_max` and \
