@@ -86,7 +86,8 @@ pub fn error(
     message: &str,
     request_id: RequestId,
 ) -> Response<Bytes> {
-    let message = &*legible(message, MESSAGE_LENGTH_MAX);
+    // Names the page of `docs::refusals` that says more.
+    let message = &*format!("{} [docs: refusals/{code}]", legible(message, MESSAGE_LENGTH_MAX));
     json(status, &ErrorBody { message, code, request_id: request_id.as_str() })
 }
 

@@ -15,6 +15,7 @@ pub mod config;
 pub mod console;
 pub mod decision_api;
 pub mod demo;
+pub mod docs;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -81,8 +81,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("fuzzing", &["proxy", "server", "token_api", "upstream"]),
+    ("docs", &[]),
     ("demo", &["app", "clock", "config", "policy", "token"]),
-    ("cli", &["app", "clock", "config", "demo", "policy", "proxy", "server", "store", "token"]),
+    (
+        "cli",
+        &["app", "clock", "config", "demo", "docs", "policy", "proxy", "server", "store", "token"],
+    ),
 ];
 
 /// Longest source file, in lines.
@@ -305,6 +309,8 @@ fn every_refusal_code_is_documented() {
         "src/proxy/reject.rs",
         "src/token_api/reject.rs",
         "src/cache/streams.rs",
+        "src/console/mod.rs",
+        "src/decision_api/http.rs",
     ] {
         let text = read(file);
         let arms = text.split("=> \"").skip(1).chain(text.split(", \"").skip(1));
@@ -313,6 +319,9 @@ fn every_refusal_code_is_documented() {
                 code.contains('_') && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
             if is_code && !readme.contains(&format!("`{code}`")) {
                 missing.push(format!("{code} of {file}"));
+            }
+            if is_code && !root().join(format!("src/docs/refusals/{code}.md")).is_file() {
+                missing.push(format!("a page for {code} of {file} in src/docs/refusals"));
             }
         }
     }

@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use tokio::net::TcpListener;
@@ -77,7 +77,9 @@ impl Admin {
 
     async fn answer(&self, incoming: Incoming) -> Response<ConsoleBody> {
         if incoming.well_formed.is_err() {
-            let malformed = plain(StatusCode::BAD_REQUEST, "the request is malformed\n".to_owned());
+            let mut malformed =
+                plain(StatusCode::BAD_REQUEST, "the request is malformed\n".to_owned());
+            malformed.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             return malformed.map(ConsoleBody::whole);
         }
         let (head, body) = incoming.request.into_parts();

@@ -117,7 +117,7 @@ impl Describer {
             parameters: Vec::new(),
             body: None,
             answers: Vec::new(),
-            errors: &[400, 401, 403, 404, 408, 413, 414, 503],
+            errors: &[400, 401, 403, 404, 408, 413, 414, 431, 501, 503],
         };
         let (create, created) = (self.schema::<CreateBody>(), self.schema::<TokenBody>());
         let listed = self.schema::<ListBody>();
@@ -128,7 +128,7 @@ impl Describer {
         });
         let list = self.describe(Endpoint {
             parameters: vec![
-                query("agentId", &json!({"type": "string"})),
+                query("agentId", &agent_id()),
                 query("limit", &json!({"type": "number", "minimum": 1, "maximum": 1000})),
                 query("offset", &json!({"type": "number", "minimum": 0})),
             ],
@@ -255,7 +255,7 @@ impl Describer {
             (self.schema::<TokenPage>(), self.schema::<NewToken>(), self.schema::<TokenBody>());
         let list = self.describe(Endpoint {
             parameters: vec![
-                query("agent", &json!({"type": "string"})),
+                query("agent", &agent_id()),
                 query("account", &json!({"type": "string"})),
                 query("hostname", &json!({"type": "string"})),
                 query("limit", &json!({"type": "integer", "minimum": 1, "maximum": 200})),
@@ -281,6 +281,10 @@ impl Describer {
 
 fn empty_object() -> Schema {
     schemars::json_schema!({"type": "object", "additionalProperties": false})
+}
+
+fn agent_id() -> Value {
+    json!({"type": "string", "pattern": "^agent-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"})
 }
 
 fn query(name: &str, schema: &Value) -> Value {

@@ -29,6 +29,11 @@ pub(super) enum Command {
     Routes(Routes),
     /// Say step by step why a request is permitted or refused, and what would permit it.
     Explain(Box<Explain>),
+    /// Print what a refusal's code means and what to change.
+    Refusal {
+        /// The code, such as `hostname_mismatch`; without one, all codes.
+        code: Option<String>,
+    },
     /// Make keys.
     #[command(subcommand)]
     Key(Key),

@@ -23,7 +23,7 @@ use clap::Parser as _;
 
 use crate::config::{CommandLine, Config};
 use crate::token::Secret;
-use crate::{app, demo};
+use crate::{app, demo, docs};
 use arguments::{Arguments, Command, Demo, Serve};
 
 /// What a command comes to.
@@ -69,6 +69,14 @@ fn execute(command: Command, environment: Environment) -> Outcome {
         }
         Command::Routes(options) => routes::execute(&options),
         Command::Explain(options) => explain::execute(&options, &environment),
+        Command::Refusal { code: None } => {
+            let codes: Vec<&str> = docs::refusals::PAGES.iter().map(|(code, _)| *code).collect();
+            print_line(&codes.join("\n"))
+        }
+        Command::Refusal { code: Some(code) } => match docs::refusal(&code) {
+            Some(page) => print_line(page.trim_end()),
+            None => Err(format!("there is no code `{code}`: `ckgate refusal` lists them").into()),
+        },
         Command::Key(command) => key::execute(&command),
         Command::Token(command) => token::execute(command, &environment),
         Command::Demo(options) => run_demo(options, &environment),

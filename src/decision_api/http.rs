@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
 
+use ::http::header::{CONNECTION, HeaderValue};
 use ::http::{Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::Full;
@@ -79,6 +80,9 @@ impl DecisionApi {
     /// The answer to a question that is none; never a permission.
     fn misasked(&self, status: StatusCode, code: &'static str, message: &str) -> Response<Bytes> {
         tracing::warn!(target: "ckgate::decision", code, message, "a peer's question is refused");
-        answer::error(status, code, message, self.core.next_request_id())
+        let mut answer = answer::error(status, code, message, self.core.next_request_id());
+        // What follows a question in doubt is in doubt as well.
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        answer
     }
 }

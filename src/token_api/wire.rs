@@ -15,6 +15,7 @@ pub struct CreateBody {
     #[schemars(with = "Vec<EntryBody>", length(min = 1, max = 100))]
     pub(super) policy: Vec<Object<EntryBody>>,
     /// An origin such as `https://chat.example.com`, or a host.
+    #[schemars(length(min = 1, max = 512))]
     pub(super) hostname: String,
     /// ISO 8601; five minutes from now unless given.
     // JS SDK 0.x takes `expiresAt` from its caller.

@@ -16,6 +16,9 @@ export async function endAll() {
   while (ends.length) await ends.pop()();
 }
 
+/** Something to be ended with the rest. */
+export const onEnd = (end) => ends.push(end);
+
 /** One claim; a failure is told and the suite goes on. */
 export async function check(claim, test) {
   try {

@@ -333,6 +333,9 @@ fn a_question_in_doubt_is_none() {
     for path in ["/", "/nginx/", "/elsewhere", "/envoyed/x"] {
         assert_eq!(asked(path, &whole), malformed, "{path}");
     }
+    // Nobody waits on a connection whose next question would not be read.
+    let unknown = Call::to(stage.decision, "QUERY", "/envoy/x").open().answer("QUERY");
+    assert_eq!((unknown.code(), unknown.header("connection")), (malformed.1, Some("close")));
     // Without a word on the body, only methods that have none are judged.
     let mut post = whole.to_vec();
     post[0].1 = "POST";

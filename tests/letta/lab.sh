@@ -37,6 +37,7 @@ install_lab() {
   part database "$LETTA_VERSION $POSTGRES_WHEEL" install_database
   for version in "${PYTHON_SDKS[@]}"; do part "python-$version" "$version" install_python_sdk; done
   for version in "${NODE_SDKS[@]}"; do part "node-$version" "$version" install_node_sdk; done
+  part browser "$(cksum <"$HERE/../browser/package-lock.json")" install_browser_driver
   exec 9>&-
 }
 
@@ -93,6 +94,12 @@ install_python_sdk() {
 
 install_node_sdk() {
   npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$1" "@letta-ai/letta-client@$2"
+}
+
+install_browser_driver() {
+  mkdir "$1"
+  cp "$HERE"/../browser/package*.json "$1"
+  npm ci --silent --ignore-scripts --prefix "$1"
 }
 
 quiet_pip() {  # venv arguments...
