@@ -1,0 +1,1 @@
+"""What `benches/run` measures with: the proxies, the loads, the tables and the drawings."""
