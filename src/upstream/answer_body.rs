@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::answer_head::{AnswerFraming, BadAnswer, ends_lines_in_crlf};
 use super::client::Client;
 use super::error::BodyError;
-use super::exchange::{Connection, READ_BYTES};
+use super::exchange::{Connection, READ_BYTES, Scratch};
 
 /// A chunk up to this size goes on whole, as the upstream sent it: a client that decodes each chunk
 /// by itself never sees half a character.
@@ -26,6 +26,8 @@ const TRAILER_BYTES_MAX: usize = 4 << 10;
 #[derive(Debug)]
 pub struct AnswerBody {
     connection: Option<Connection>,
+    /// The core's buffer: a stream that waits holds none of its own.
+    scratch: Scratch,
     /// Read, and not handed on yet.
     held: BytesMut,
     at: At,
@@ -59,7 +61,7 @@ enum At {
 
 impl AnswerBody {
     pub(super) fn new(
-        connection: Connection,
+        (connection, scratch): (Connection, Scratch),
         held: BytesMut,
         framing: AnswerFraming,
         returns_to: Option<Rc<Client>>,
@@ -71,7 +73,7 @@ impl AnswerBody {
             AnswerFraming::UntilClose => At::UntilClose,
         };
         let connection = Some(connection);
-        let mut body = Self { connection, held, at, returns_to, idle_timeout, idle: None };
+        let mut body = Self { connection, scratch, held, at, returns_to, idle_timeout, idle: None };
         if at == At::Length(0) {
             body.end();
         }
@@ -205,14 +207,17 @@ impl AnswerBody {
     /// Reads more; `Ok(false)` when the connection has ended.
     fn poll_read_more(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<bool>> {
         let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(false)) };
-        if self.held.capacity() - self.held.len() < READ_BYTES / 4 {
-            self.held.reserve(READ_BYTES);
+        let mut scratch = self.scratch.borrow_mut();
+        scratch.resize(READ_BYTES, 0);
+        let mut buffer = ReadBuf::new(&mut scratch);
+        ready!(Pin::new(&mut connection.stream).poll_read(cx, &mut buffer))?;
+        let read = buffer.filled();
+        if self.held.is_empty() {
+            self.held = BytesMut::from(read);
+        } else {
+            self.held.extend_from_slice(read);
         }
-        let read = {
-            let reading = connection.stream.read_buf(&mut self.held);
-            ready!(std::pin::pin!(reading).poll(cx))?
-        };
-        Poll::Ready(Ok(read > 0))
+        Poll::Ready(Ok(!read.is_empty()))
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use super::answer_body::AnswerBody;
 use super::error::{Failure, UpstreamError};
-use super::exchange::{Answered, Connection, Exchange, Failed};
+use super::exchange::{Answered, Connection, Exchange, Failed, Scratch};
 use super::request::{Framing, OutgoingRequest};
 use crate::config::{Upstream, is_metadata_address};
 use crate::telemetry::Metrics;
@@ -24,7 +24,7 @@ pub struct Client {
     /// The one used last is used next, so that the others reach their keep-alive limit.
     idle: RefCell<Vec<Idle>>,
     /// Where answers are read to: nothing stays in it between two reads.
-    scratch: RefCell<Vec<u8>>,
+    scratch: Scratch,
     metrics: Arc<Metrics>,
 }
 
@@ -46,7 +46,7 @@ impl Client {
             settings,
             authority,
             idle: RefCell::default(),
-            scratch: RefCell::default(),
+            scratch: Scratch::default(),
             metrics,
         })
     }
@@ -109,7 +109,13 @@ impl Client {
         let regular = head.keeps_alive && request_complete;
         let returns_to = regular.then(|| Rc::clone(self));
         let idle_timeout = self.settings.idle_timeout;
-        let body = AnswerBody::new(connection, rest, head.framing, returns_to, idle_timeout);
+        let body = AnswerBody::new(
+            (connection, Rc::clone(&self.scratch)),
+            rest,
+            head.framing,
+            returns_to,
+            idle_timeout,
+        );
         let mut response = Response::new(body);
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -25,6 +26,9 @@ use crate::config::Upstream;
 pub(super) const READ_BYTES: usize = 16 << 10;
 /// Interim answers before the final one.
 const INTERIM_MAX: usize = 8;
+
+/// A core's buffer for reading: nothing stays in it between two reads.
+pub(super) type Scratch = Rc<RefCell<Vec<u8>>>;
 
 /// A connection to the upstream.
 #[derive(Debug)]
