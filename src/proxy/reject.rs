@@ -207,7 +207,7 @@ impl Refusal {
         if may_have_been_sent || matches!(self, Self::Body(BodyProblem::TooSlow)) {
             headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
         }
-        if matches!(self, Self::Head(_) | Self::Body(_)) {
+        if matches!(self, Self::Head(_) | Self::Malformed(_) | Self::Body(_)) {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response

@@ -67,6 +67,9 @@ impl Stage {
         let shown = shown(attack);
         assert!(statuses.contains(&answer.status), "{}: {shown}", answer.status);
         assert!(answer.code_if_any() != String::new(), "no error of the gate's own: {shown}");
+        if answer.status == 400 {
+            connection.assert_closed();
+        }
         self.assert_untouched(&shown);
         answer
     }
