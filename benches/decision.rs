@@ -2,15 +2,17 @@
 //!
 //! `cargo bench --bench decision`. The bar: a whole cached decision takes at most 1 µs.
 
+use std::collections::HashMap;
 use std::hint::black_box;
+use std::num::NonZeroU32;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ckgate::cache::{CacheSettings, Front, Known, Rates, Records};
+use ckgate::cache::{CacheSettings, Found, Front, Known, Limits, Rates, Records};
 use ckgate::clock::{Clock, SystemClock};
 use ckgate::policy::{
     AgentId, Asked, Authority, BoundHost, Bounds, CanonicalPath, Grant, Judged, OriginHeader,
@@ -20,7 +22,7 @@ use ckgate::policy::{
 use ckgate::server::{HeadLimits, read_head};
 use ckgate::store::{SqliteSettings, SqliteStore, TokenStore as _};
 use ckgate::telemetry::Metrics;
-use ckgate::token::{AccountName, KeyRing, MasterKey, Record, TokenBytes, TokenId};
+use ckgate::token::{AccountName, KeyRing, MasterKey, Record, TokenBytes, TokenId, TokenLimits};
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::Method;
 use jiff::SignedDuration;
@@ -34,6 +36,7 @@ struct Gate {
     routes: RouteTable,
     keys: KeyRing,
     records: Records<SqliteStore>,
+    rates: Rates,
     front: Front,
     clock: SystemClock,
     record: Record,
@@ -61,6 +64,7 @@ impl Gate {
                     access: Permission::ALL.into_iter().collect(),
                 }],
             },
+            limits: TokenLimits::NONE,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         runtime.block_on(store.create(record.clone()))?;
@@ -68,9 +72,9 @@ impl Gate {
         let text = keys.render(1, record.id, record.grant.expires_at).ok_or("no such key")?;
         let settings = CacheSettings {
             entries_max: 100_000,
-            lifetime_max: std::time::Duration::from_mins(10),
-            staleness_max: std::time::Duration::from_hours(1),
-            lookup_timeout: std::time::Duration::from_secs(2),
+            lifetime_max: Duration::from_mins(10),
+            staleness_max: Duration::from_hours(1),
+            lookup_timeout: Duration::from_secs(2),
         };
         let records = Records::new(
             Arc::new(store),
@@ -82,13 +86,25 @@ impl Gate {
         runtime.block_on(records.find(record.id, Instant::now()))?.ok_or("no such record")?;
         let mut front = Front::default();
         let bytes = TokenBytes::decode(text.expose().as_bytes()).ok_or("no token")?;
-        let rate = Rates::new(1_000_000_000, 1000).of(record.id);
-        let known = Rc::new(Known { record: record.clone(), rate });
+        let rates = Rates::new(
+            Limits {
+                requests_per_minute: NonZeroU32::new(1_000_000_000),
+                concurrent_streams: 16,
+                stream_length: Duration::from_hours(1),
+            },
+            HashMap::new(),
+            1000,
+        );
+        let known = Rc::new(Known::new(
+            record.clone(),
+            &rates,
+            Found { until: Instant::now(), generation: records.generation() },
+        ));
         front.keep_generation(records.generation());
         front.insert(bytes, known, records.deleted().epoch(), Instant::now());
         let routes = RouteTable::built_in().map_err(|problems| format!("{problems:?}"))?;
         let text = text.expose().to_owned();
-        Ok(Self { routes, keys, records, front, clock, record, text, _folder: folder })
+        Ok(Self { routes, keys, records, rates, front, clock, record, text, _folder: folder })
     }
 
     /// From the text of a token to what is known of it, as the data path does it; whatever takes it
@@ -105,8 +121,11 @@ impl Gate {
         self.front.keep_generation(generation);
         let known = self.front.find(&bytes, instant, epoch, |record| deleted.contains(record.id));
         if known.is_none() {
-            let rate = Rates::new(1_000_000_000, 1000).of(self.record.id);
-            let known = Rc::new(Known { record: self.record.clone(), rate });
+            let known = Rc::new(Known::new(
+                self.record.clone(),
+                &self.rates,
+                Found { until: instant, generation },
+            ));
             self.front.insert(bytes, known, epoch, instant);
             return self.front.find(&bytes, instant, epoch, |_| false);
         }

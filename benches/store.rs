@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use ckgate::policy::{AgentId, BoundHost, Grant, Permission, PolicyEntry};
 use ckgate::store::{Deletion, ListQuery, SqliteSettings, SqliteStore, TokenStore};
-use ckgate::token::{AccountName, Record, TokenId};
+use ckgate::token::{AccountName, Record, TokenId, TokenLimits};
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
 
@@ -160,6 +160,7 @@ fn record(n: u64, start: Timestamp) -> Outcome<Record> {
                 access,
             }],
         },
+        limits: TokenLimits::NONE,
     })
 }
 

@@ -14,6 +14,13 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
 }
 
+/// The monotonic time, which only differences are taken of. A test that pauses tokio's clock moves
+/// it by hand.
+#[must_use]
+pub fn monotonic() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
 /// The system's clock with a high-water mark: a clock that is set back stands still until it has
 /// caught up, so no expired token comes back to life.
 #[derive(Debug, Default)]

@@ -4,6 +4,7 @@
 use std::cell::OnceCell;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -24,6 +25,17 @@ pub enum CacheResult {
     Miss,
     /// The cache could not be trusted, because the feed was not confirmed lately.
     Stale,
+}
+
+/// What is true at the moment at which the metrics are read.
+#[derive(Clone, Copy, Debug)]
+pub struct StateNow {
+    /// Whether the gate takes requests.
+    pub ready: bool,
+    /// Since the last whole read of the feed of deletions began; `None` before the first.
+    pub feed_age: Option<Duration>,
+    /// Whether deletions elsewhere wake this gate; `None` where they never do.
+    pub feed_listening: Option<bool>,
 }
 
 /// How a request ended.
@@ -247,20 +259,38 @@ impl Metrics {
         self.upstream_failures.get_or_create(&RefusalLabels { reason }).inc();
     }
 
-    /// Everything in `OpenMetrics` text, and one gauge that only the caller knows.
+    /// Everything in `OpenMetrics` text, and the gauges that only the caller knows.
     #[must_use]
-    pub fn encode(&self, ready: bool) -> String {
+    pub fn encode(&self, now: &StateNow) -> String {
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _ = encode(&mut text, &self.registry);
         if let Some(body) = text.strip_suffix("# EOF\n") {
             text.truncate(body.len());
         }
-        let _ = write!(
-            text,
-            "# HELP ckgate_ready Whether the gate takes requests.\n# TYPE ckgate_ready gauge\nckgate_ready {}\n# EOF\n",
-            u8::from(ready)
-        );
+        gauge(&mut text, "ready", "Whether the gate takes requests", u8::from(now.ready));
+        if let Some(age) = now.feed_age {
+            let age = age.as_secs_f64();
+            gauge(
+                &mut text,
+                "feed_age_seconds",
+                "Since the last whole read of the feed began",
+                age,
+            );
+        }
+        if let Some(listening) = now.feed_listening {
+            let help = "Whether deletions elsewhere wake this gate";
+            gauge(&mut text, "feed_listening", help, u8::from(listening));
+        }
+        text.push_str("# EOF\n");
         text
     }
+}
+
+fn gauge(text: &mut String, name: &str, help: &str, value: impl std::fmt::Display) {
+    // Writing to a string cannot fail.
+    let _ = write!(
+        text,
+        "# HELP ckgate_{name} {help}.\n# TYPE ckgate_{name} gauge\nckgate_{name} {value}\n"
+    );
 }

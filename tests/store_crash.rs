@@ -19,7 +19,7 @@ use ckgate::policy::{AgentId, BoundHost, Grant, Permission, PolicyEntry};
 use ckgate::store::{
     DeleteOutcome, Deletion, Feed, FeedCursor, ListQuery, SqliteSettings, SqliteStore, TokenStore,
 };
-use ckgate::token::{AccountName, Record, TokenId};
+use ckgate::token::{AccountName, Record, TokenId, TokenLimits};
 use jiff::{SignedDuration, Timestamp};
 
 /// Set for the child: the store's file.
@@ -210,6 +210,7 @@ fn record(id: TokenId) -> Record {
                 access: [Permission::ReadMessages].into_iter().collect(),
             }],
         },
+        limits: TokenLimits::NONE,
         hostname: hostname.into(),
     }
 }

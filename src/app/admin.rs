@@ -4,7 +4,7 @@ use std::net::TcpListener as StdTcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
@@ -17,9 +17,12 @@ use super::assemble::Assembled;
 use super::background::Signals;
 use super::openapi;
 use crate::answer;
+use crate::clock::monotonic;
 use crate::console::{Console, ConsoleBody};
 use crate::proxy::Gate;
 use crate::server::{self, Buffers, ConnectionCount, ConnectionSettings, HeadLimits, Incoming};
+use crate::store::TokenStore as _;
+use crate::telemetry::StateNow;
 
 /// Connections open at once.
 const CONNECTIONS_MAX: usize = 64;
@@ -72,7 +75,16 @@ impl Admin {
     }
 
     fn is_ready(&self) -> bool {
-        !*self.signals.draining.borrow() && self.gate.records.freshness().is_fresh(Instant::now())
+        !*self.signals.draining.borrow() && self.gate.records.freshness().is_fresh(monotonic())
+    }
+
+    fn state(&self) -> StateNow {
+        let records = &self.gate.records;
+        StateNow {
+            ready: self.is_ready(),
+            feed_age: records.freshness().age(monotonic()),
+            feed_listening: records.store().is_listening(),
+        }
     }
 
     async fn answer(&self, incoming: Incoming) -> Response<ConsoleBody> {
@@ -100,7 +112,7 @@ impl Admin {
             "/healthz" => (StatusCode::OK, "ok\n".to_owned()),
             "/readyz" if self.is_ready() => (StatusCode::OK, "ready\n".to_owned()),
             "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned()),
-            "/metrics" => return metrics(self.gate.metrics.encode(self.is_ready())),
+            "/metrics" => return metrics(self.gate.metrics.encode(&self.state())),
             "/openapi.json" => return openapi::answer(),
             _ => (
                 StatusCode::NOT_FOUND,

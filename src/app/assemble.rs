@@ -1,19 +1,22 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
 
 use super::running::StartError;
+use super::store::open_store;
 use crate::activity::Activity;
-use crate::cache::{BoundOrigins, CacheSettings, OpenStreams, Rates, Records};
+use crate::cache::{
+    BoundOrigins, CacheSettings, Limits as TokenRateLimits, OpenStreams, Rates, Records, UsageBook,
+};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Limits, Upstream};
+use crate::config::{Config, Limits, SharedBy, Upstream};
 use crate::policy::RouteTable;
 use crate::proxy::{Accounts, BodyLimits, Gate, Owners, Rules};
 use crate::server::{self, ConnectionCount, ConnectionSettings, HeadLimits};
-use crate::store::{SqliteSettings, SqliteStore};
 use crate::telemetry::Metrics;
 use crate::token::Secret;
 use crate::token_api::TokenApi;
@@ -32,6 +35,7 @@ pub(super) struct Assembled {
     pub(super) peers: BTreeSet<IpAddr>,
     /// What opens the console.
     pub(super) admin_credential: Option<Secret>,
+    pub(super) shared_by: SharedBy,
 }
 
 pub(super) fn assemble(config: Config) -> Result<Assembled, StartError> {
@@ -47,10 +51,7 @@ pub(super) fn assemble(config: Config) -> Result<Assembled, StartError> {
     .map_err(StartError::Routes)?;
     let accounts = Accounts::new(&config.accounts, config.upstream.credential.as_ref())
         .map_err(|e| StartError::Credential(e.to_string()))?;
-    let store = Arc::new(
-        SqliteStore::open(&SqliteSettings::at(&config.store.sqlite_path))
-            .map_err(StartError::Store)?,
-    );
+    let store = Arc::new(open_store(&config.store)?);
     let cache = CacheSettings {
         entries_max: config.cache.entries_max,
         lifetime_max: config.cache.lifetime_max,
@@ -59,10 +60,9 @@ pub(super) fn assemble(config: Config) -> Result<Assembled, StartError> {
     };
     let records =
         Arc::new(Records::new(Arc::clone(&store), Arc::clone(&clock), cache, Arc::clone(&metrics)));
-    let per_token_max = usize::try_from(config.streams.per_token_max).unwrap_or(usize::MAX);
-    let streams = Arc::new(OpenStreams::new(per_token_max));
+    let streams = Arc::new(OpenStreams::new());
     let rules = rules(&config);
-    let rates = Rates::new(config.limits.requests_per_minute_per_token, config.cache.entries_max);
+    let rates = rates(&config);
     let keys = Arc::new(config.tokens.keys);
     let token_api = Arc::new(TokenApi {
         records: Arc::clone(&records),
@@ -73,6 +73,7 @@ pub(super) fn assemble(config: Config) -> Result<Assembled, StartError> {
     });
     // Kept only where somebody can look at it.
     let activity = config.console.credential.is_some().then(Arc::<Activity>::default);
+    let shared_by = config.limits.shared_by;
     let gate = Arc::new(Gate {
         activity,
         routes,
@@ -81,6 +82,7 @@ pub(super) fn assemble(config: Config) -> Result<Assembled, StartError> {
         records,
         streams,
         rates,
+        usage: UsageBook::default(),
         origins: BoundOrigins::new(store),
         owners: Owners::default(),
         clock,
@@ -106,6 +108,7 @@ pub(super) fn assemble(config: Config) -> Result<Assembled, StartError> {
         upstream: Arc::new(config.upstream),
         peers: config.decision.peers,
         admin_credential: config.console.credential,
+        shared_by,
     })
 }
 
@@ -142,8 +145,17 @@ fn rules(config: &Config) -> Rules {
         },
         redacted_answer_bytes_max: limits.redacted_answer_bytes_max,
         expiry_grace: signed(config.streams.expiry_grace),
-        stream_length_max: config.streams.length_max,
     }
+}
+
+fn rates(config: &Config) -> Rates {
+    let default = TokenRateLimits {
+        requests_per_minute: NonZeroU32::new(config.limits.requests_per_minute_per_token),
+        concurrent_streams: config.streams.per_token_max,
+        stream_length: config.streams.length_max,
+    };
+    let accounts = config.accounts.iter().map(|account| (account.name.clone(), account.limits));
+    Rates::new(default, accounts.collect(), config.cache.entries_max)
 }
 
 fn signed(duration: Duration) -> SignedDuration {

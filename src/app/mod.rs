@@ -8,6 +8,8 @@ mod background;
 mod logging;
 mod openapi;
 mod running;
+mod store;
 mod worker;
 
 pub use running::{Running, StartError, serve, start};
+pub use store::{open_store, postgres_settings};

@@ -12,7 +12,7 @@ use super::{background, logging, worker};
 use crate::config::Config;
 use crate::policy::RouteProblem;
 use crate::server;
-use crate::store::OpenError;
+use crate::store::{OpenError, PostgresError};
 
 /// Why the gate did not start.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,9 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error("the store cannot be opened")]
     Store(#[source] OpenError),
+    /// The shared store cannot be opened.
+    #[error("the shared store cannot be opened")]
+    SharedStore(#[source] PostgresError),
     /// A listener cannot be bound.
     #[error("`{address}` cannot be listened on")]
     Listen {

@@ -121,6 +121,7 @@ impl Worker {
             let _ = tokio::time::timeout(LAST_WORDS, self.emptied()).await;
         }
         pruning.abort();
+        self.core.tell_usage();
     }
 
     async fn emptied(&self) {
@@ -134,6 +135,7 @@ impl Worker {
         loop {
             interval.tick().await;
             self.core.upstream.prune();
+            self.core.tell_usage();
         }
     }
 

@@ -24,6 +24,26 @@ impl Freshness {
         self.fresh_until.fetch_max(until, Ordering::AcqRel);
     }
 
+    /// Until when cached positives may be trusted, if nothing else is confirmed.
+    #[must_use]
+    pub fn until(&self) -> Instant {
+        self.anchor + Duration::from_nanos(self.fresh_until.load(Ordering::Acquire))
+    }
+
+    /// How long ago the last whole read of the feed began; `None` before the first.
+    #[must_use]
+    pub fn age(&self, now: Instant) -> Option<Duration> {
+        let until = Duration::from_nanos(self.fresh_until.load(Ordering::Acquire));
+        let elapsed = now.saturating_duration_since(self.anchor) + self.staleness_max;
+        (!until.is_zero()).then(|| elapsed.saturating_sub(until))
+    }
+
+    /// How old knowledge may be.
+    #[must_use]
+    pub fn staleness_max(&self) -> Duration {
+        self.staleness_max
+    }
+
     /// Whether cached positives may be trusted at `now`.
     #[must_use]
     pub fn is_fresh(&self, now: Instant) -> bool {

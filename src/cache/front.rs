@@ -1,7 +1,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::TokenRate;
+use super::{CoreUsage, Limits, Rates, TokenRate};
 use crate::token::{Record, TokenBytes};
 
 /// Slots of one core's front cache. A power of two.
@@ -16,13 +16,42 @@ pub struct Front {
     generation: u64,
 }
 
+/// How certain it is that a record exists.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    /// Until when it may be believed, if nothing more is heard.
+    pub until: Instant,
+    /// The generation of the cache, before the look-up and after it.
+    pub generation: u64,
+}
+
 /// A token that has been verified: its record, and how fast it may ask.
 #[derive(Debug)]
 pub struct Known {
     /// The record.
     pub record: Record,
+    /// How much may be asked with it, wherever that is said.
+    pub limits: Limits,
     /// Shared by all cores.
     pub rate: TokenRate,
+    /// How certain it is.
+    pub found: Found,
+    /// What this core has counted of it.
+    pub usage: CoreUsage,
+}
+
+impl Known {
+    /// What is known of a record that a look-up found.
+    #[must_use]
+    pub fn new(record: Record, rates: &Rates, found: Found) -> Self {
+        Self {
+            limits: rates.limits_of(&record),
+            rate: rates.of(&record),
+            record,
+            found,
+            usage: CoreUsage::default(),
+        }
+    }
 }
 
 #[derive(Debug)]

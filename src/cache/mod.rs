@@ -9,10 +9,13 @@ mod deleted;
 mod follower;
 mod freshness;
 mod front;
+mod keeper;
+mod known;
 mod origins;
 mod rates;
 mod records;
 mod streams;
+mod usage;
 
 #[cfg(test)]
 mod tests;
@@ -20,8 +23,11 @@ mod tests;
 pub use deleted::DeletedIds;
 pub use follower::Follower;
 pub use freshness::Freshness;
-pub use front::{Front, Known};
+pub use front::{Found, Front, Known};
+pub use keeper::StreamKeeper;
+pub use known::{NotKnown, Sources};
 pub use origins::BoundOrigins;
-pub use rates::{RateLimited, Rates, TokenRate};
+pub use rates::{Limits, RateLimited, Rates, TokenRate};
 pub use records::{CacheSettings, Records, Unavailable};
-pub use streams::{Cut, OpenStreams, StreamLease, TooManyStreams};
+pub use streams::{Cut, NewStream, OpenStreams, StreamLease, TooManyStreams};
+pub use usage::{CoreUsage, UsageBook};

@@ -1,5 +1,7 @@
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use governor::clock::{Clock as _, MonotonicClock};
@@ -8,7 +10,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use moka::sync::Cache;
 
-use crate::token::TokenId;
+use crate::token::{AccountName, Record, TokenId, TokenLimits};
 
 type Limiter =
     RateLimiter<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<std::time::Instant>>;
@@ -16,18 +18,37 @@ type Limiter =
 /// A token unused for so long has its whole allowance again, and need not be remembered.
 const REMEMBERED: Duration = Duration::from_mins(2);
 
+/// How much may be asked with a token, once it is known who says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests a minute; `None` = any number.
+    pub requests_per_minute: Option<NonZeroU32>,
+    /// Event streams open at once.
+    pub concurrent_streams: u32,
+    /// Longest life of a stream.
+    pub stream_length: Duration,
+}
+
 /// How fast each token may ask, on this gate: a number of requests a minute, all of them at once if
-/// it likes.
+/// it likes. Where gates share a store each has an equal part: a request counts once for each gate.
 #[derive(Debug)]
 pub struct Rates {
-    /// `None` = any number.
-    per_minute: Option<NonZeroU32>,
+    default: Limits,
+    accounts: HashMap<AccountName, TokenLimits>,
+    gates: Arc<AtomicU32>,
     by_token: Cache<TokenId, Arc<Limiter>>,
 }
 
 /// How fast one token may ask. Clones share the allowance.
 #[derive(Clone, Debug)]
-pub struct TokenRate(Option<Arc<Limiter>>);
+pub struct TokenRate(Option<Shared>);
+
+#[derive(Clone, Debug)]
+struct Shared {
+    limiter: Arc<Limiter>,
+    per_minute: NonZeroU32,
+    gates: Arc<AtomicU32>,
+}
 
 /// The token has used up its allowance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,24 +59,56 @@ pub struct RateLimited {
 }
 
 impl Rates {
-    /// `per_minute` requests for each token, 0 for any number; at most `tokens_max` are remembered.
+    /// `default` for each token whose account, and which itself, says nothing else; at most
+    /// `tokens_max` are remembered.
     #[must_use]
-    pub fn new(per_minute: u32, tokens_max: u64) -> Self {
+    pub fn new(
+        default: Limits,
+        accounts: HashMap<AccountName, TokenLimits>,
+        tokens_max: u64,
+    ) -> Self {
         let by_token = Cache::builder().max_capacity(tokens_max).time_to_idle(REMEMBERED).build();
-        Self { per_minute: NonZeroU32::new(per_minute), by_token }
+        Self { default, accounts, gates: Arc::new(AtomicU32::new(1)), by_token }
     }
 
-    /// The allowance of a token.
+    /// How many gates share what each token may ask for.
+    pub fn share_among(&self, gates: u32) {
+        self.gates.store(gates.max(1), Ordering::Relaxed);
+    }
+
+    /// How many of a token's streams this gate may have open: its part, and at least one.
     #[must_use]
-    pub fn of(&self, token: TokenId) -> TokenRate {
-        TokenRate(self.per_minute.map(|per_minute| {
+    pub fn streams_here(&self, limits: &Limits) -> u32 {
+        (limits.concurrent_streams / self.gates.load(Ordering::Relaxed)).max(1)
+    }
+
+    /// What holds for a token.
+    #[must_use]
+    pub fn limits_of(&self, record: &Record) -> Limits {
+        let account = self.accounts.get(&record.account).copied().unwrap_or_default();
+        let said = record.limits.or(account);
+        let default = self.default;
+        Limits {
+            requests_per_minute: said
+                .requests_per_minute
+                .map_or(default.requests_per_minute, NonZeroU32::new),
+            concurrent_streams: said.concurrent_streams.unwrap_or(default.concurrent_streams),
+            stream_length: said
+                .stream_seconds
+                .map_or(default.stream_length, |seconds| Duration::from_secs(seconds.into())),
+        }
+    }
+
+    /// The allowance of a token. A record never changes, so neither does this.
+    #[must_use]
+    pub fn of(&self, record: &Record) -> TokenRate {
+        TokenRate(self.limits_of(record).requests_per_minute.map(|per_minute| {
             let full = || {
-                Arc::new(RateLimiter::direct_with_clock(
-                    Quota::per_minute(per_minute),
-                    MonotonicClock,
-                ))
+                let quota = Quota::per_minute(per_minute);
+                Arc::new(RateLimiter::direct_with_clock(quota, MonotonicClock))
             };
-            self.by_token.get_with(token, full)
+            let limiter = self.by_token.get_with(record.id, full);
+            Shared { limiter, per_minute, gates: Arc::clone(&self.gates) }
         }))
     }
 }
@@ -63,8 +116,21 @@ impl Rates {
 impl TokenRate {
     /// Takes one request out of the allowance.
     pub fn take(&self) -> Result<(), RateLimited> {
-        let Some(limiter) = &self.0 else { return Ok(()) };
-        limiter.check().map_err(|not_until| {
+        let Some(shared) = &self.0 else { return Ok(()) };
+        let taken = match shared.gates.load(Ordering::Relaxed) {
+            0 | 1 => shared.limiter.check(),
+            gates => {
+                let part = NonZeroU32::new(gates).unwrap_or(NonZeroU32::MIN);
+                // More gates than requests: one each.
+                let part = part.min(shared.per_minute);
+                match shared.limiter.check_n(part) {
+                    Ok(taken) => taken,
+                    // Not possible: the part is never more than the whole.
+                    Err(_) => return Err(RateLimited { retry_after_seconds: 60 }),
+                }
+            }
+        };
+        taken.map_err(|not_until| {
             let wait = not_until.wait_time_from(MonotonicClock.now());
             RateLimited { retry_after_seconds: wait.as_secs() + 1 }
         })

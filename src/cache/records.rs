@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use moka::Expiry;
 use moka::future::Cache;
 
-use super::{DeletedIds, Freshness, Front};
-use crate::clock::Clock;
+use super::{DeletedIds, Found, Freshness, Front};
+use crate::clock::{Clock, monotonic};
 use crate::store::{DeleteOutcome, Deletion, StoreError, TokenStore};
 use crate::telemetry::{CacheResult, Metrics};
 use crate::token::{Record, TokenId};
@@ -70,7 +70,7 @@ impl<S: TokenStore> Records<S> {
                 .build(),
             generation: AtomicU64::new(0),
             deleted: Arc::new(DeletedIds::new(retention)),
-            freshness: Arc::new(Freshness::new(settings.staleness_max, Instant::now())),
+            freshness: Arc::new(Freshness::new(settings.staleness_max, monotonic())),
             lookup_timeout: settings.lookup_timeout,
             metrics,
         }
@@ -121,6 +121,50 @@ impl<S: TokenStore> Records<S> {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// Until when it may be believed that a record exists, by a look-up that begins at `now`: what is
+    /// cached, as long as the feed is; what the store says, as long as that may be old.
+    #[must_use]
+    pub fn believed_until(&self, now: Instant) -> Instant {
+        if self.freshness.is_fresh(now) {
+            self.freshness.until()
+        } else {
+            now + self.freshness.staleness_max()
+        }
+    }
+
+    /// Whether a record that was found a while ago is still there, as far as can be known now, and
+    /// until when that may be believed.
+    pub async fn still_exists(
+        &self,
+        id: TokenId,
+        found: Found,
+    ) -> Result<Option<Instant>, Unavailable> {
+        let now = monotonic();
+        let until = self.believed_until(now);
+        // A deletion may have been lost in a gap since then.
+        if self.freshness.is_fresh(now) && self.generation() == found.generation {
+            return Ok((!self.deleted.contains(id)).then_some(until));
+        }
+        let generation = self.generation();
+        let exists = self.find(id, now).await?.is_some();
+        if self.generation() == generation {
+            Ok(exists.then_some(until))
+        } else {
+            Err(Unavailable::unsettled())
+        }
+    }
+
+    /// The record as the store has it now, whatever is cached.
+    pub async fn find_in_store(&self, id: TokenId) -> Result<Option<Arc<Record>>, Unavailable> {
+        Ok(self.load(id).await?)
+    }
+
+    /// How long a look-up in the store may take.
+    #[must_use]
+    pub fn lookup_timeout(&self) -> Duration {
+        self.lookup_timeout
+    }
+
     async fn load(&self, id: TokenId) -> Result<Option<Arc<Record>>, StoreError> {
         self.metrics.store_lookups.inc();
         let asked = tokio::time::timeout(self.lookup_timeout, self.store.get(id)).await;
@@ -143,7 +187,7 @@ impl<S: TokenStore> Records<S> {
 
     /// Takes note of a deletion, made here or read from the feed.
     pub async fn forget(&self, id: TokenId) {
-        self.deleted.insert(id, Instant::now());
+        self.deleted.insert(id, monotonic());
         self.cached.invalidate(&id).await;
     }
 
@@ -199,6 +243,15 @@ impl Expiry<TokenId, Cached> for Lifetime {
 /// How long until `moment`; nothing if it has passed.
 pub(super) fn left_until(moment: Timestamp, now: Timestamp) -> Duration {
     moment.duration_since(now).try_into().unwrap_or(Duration::ZERO)
+}
+
+impl Unavailable {
+    /// The feed had a gap while the store was asked, again and again.
+    pub(super) fn unsettled() -> Self {
+        Self::from(StoreError::Unavailable(
+            "the feed of deletions has one gap after the other".into(),
+        ))
+    }
 }
 
 impl From<StoreError> for Unavailable {

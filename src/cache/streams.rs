@@ -1,7 +1,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use dashmap::DashMap;
+use dashmap::mapref::multiple::RefMulti;
 use tokio::sync::oneshot;
 
 use crate::token::TokenId;
@@ -15,6 +17,8 @@ pub enum Cut {
     TokenExpired,
     /// It has lasted as long as a stream may.
     StreamTooLong,
+    /// Whether its token still exists can no longer be known.
+    StoreUnavailable,
     /// The gate is shutting down.
     Shutdown,
 }
@@ -28,11 +32,29 @@ pub struct TooManyStreams {
 }
 
 /// The streams that are open on this gate, by token, so that each can be told to end.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct OpenStreams {
-    by_token: DashMap<TokenId, Vec<(u64, oneshot::Sender<Cut>)>>,
+    by_token: DashMap<TokenId, Places>,
     next_number: AtomicU64,
-    per_token_max: usize,
+}
+
+/// The streams of one token.
+#[derive(Debug)]
+struct Places {
+    /// Until when it may be believed that the token exists, by whoever opened a stream last.
+    until: Instant,
+    open: Vec<(u64, oneshot::Sender<Cut>)>,
+}
+
+/// A stream to be opened.
+#[derive(Clone, Copy, Debug)]
+pub struct NewStream {
+    /// Of this token.
+    pub token: TokenId,
+    /// Until when it may be believed that the token exists, if nothing more is heard.
+    pub until: Instant,
+    /// How many streams the token may have open on this gate.
+    pub streams_max: usize,
 }
 
 /// A stream's place among the open ones; dropping it gives the place up.
@@ -51,6 +73,7 @@ impl Cut {
             Self::TokenRevoked => "token_revoked",
             Self::TokenExpired => "token_expired",
             Self::StreamTooLong => "stream_too_long",
+            Self::StoreUnavailable => "store_unavailable",
             Self::Shutdown => "gate_shutdown",
         }
     }
@@ -62,38 +85,43 @@ impl Cut {
             Self::TokenRevoked => "the token was deleted: have your backend create a new one",
             Self::TokenExpired => "the token has expired: have your backend create a new one",
             Self::StreamTooLong => "the stream has lasted as long as a stream may: open a new one",
+            Self::StoreUnavailable => "the token cannot be checked now: try again in a moment",
             Self::Shutdown => "the gate is shutting down: open a new stream",
         }
     }
 }
 
 impl OpenStreams {
-    /// No streams; each token may open `per_token_max`.
+    /// No streams.
     #[must_use]
-    pub fn new(per_token_max: usize) -> Self {
-        Self { by_token: DashMap::new(), next_number: AtomicU64::new(0), per_token_max }
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// Takes a place for a stream of `token`. The receiver tells when it has to end. Whoever opens
+    /// Takes a place for a stream. The receiver tells when it has to end. Whoever opens
     /// one must look at the deleted ids again afterwards: a deletion just before finds no place.
     pub fn open(
         self: &Arc<Self>,
-        token: TokenId,
+        stream: NewStream,
     ) -> Result<(StreamLease, oneshot::Receiver<Cut>), TooManyStreams> {
         let (sender, receiver) = oneshot::channel();
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        let mut places = self.by_token.entry(token).or_default();
-        if places.len() >= self.per_token_max {
-            return Err(TooManyStreams { streams_max: self.per_token_max });
+        let NewStream { token, until, streams_max } = stream;
+        let mut places =
+            self.by_token.entry(token).or_insert_with(|| Places { until, open: Vec::new() });
+        if places.open.len() >= streams_max {
+            return Err(TooManyStreams { streams_max });
         }
-        places.push((number, sender));
+        places.until = places.until.max(until);
+        places.open.push((number, sender));
         drop(places);
         Ok((StreamLease { streams: Arc::clone(self), token, number }, receiver))
     }
 
     /// Tells every stream of `token` to end.
     pub fn cut(&self, token: TokenId, cut: Cut) {
-        for (_, sender) in self.by_token.remove(&token).into_iter().flat_map(|(_, places)| places) {
+        let places = self.by_token.remove(&token).into_iter();
+        for (_, sender) in places.flat_map(|(_, places)| places.open) {
             // A stream that has just ended no longer listens.
             let _ = sender.send(cut);
         }
@@ -101,26 +129,30 @@ impl OpenStreams {
 
     /// Tells every stream to end.
     pub fn cut_all(&self, cut: Cut) {
-        for token in self.tokens() {
+        for (token, _) in self.tokens() {
             self.cut(token, cut);
         }
     }
 
-    /// The tokens that have streams open.
-    pub(super) fn tokens(&self) -> Vec<TokenId> {
-        self.by_token.iter().map(|entry| *entry.key()).collect()
+    /// The tokens that have streams open, oldest first, and until when each may be believed to
+    /// exist by what its streams were opened on.
+    pub(super) fn tokens(&self) -> Vec<(TokenId, Instant)> {
+        let entry = |entry: RefMulti<'_, TokenId, Places>| (*entry.key(), entry.until);
+        let mut tokens: Vec<_> = self.by_token.iter().map(entry).collect();
+        tokens.sort_unstable();
+        tokens
     }
 
     /// The tokens that have streams open, and how many each has.
     #[must_use]
     pub fn open_now(&self) -> Vec<(TokenId, usize)> {
-        self.by_token.iter().map(|entry| (*entry.key(), entry.value().len())).collect()
+        self.by_token.iter().map(|entry| (*entry.key(), entry.value().open.len())).collect()
     }
 
     /// How many streams are open.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.by_token.iter().map(|entry| entry.value().len()).sum()
+        self.by_token.iter().map(|entry| entry.value().open.len()).sum()
     }
 
     /// Whether no stream is open.
@@ -133,11 +165,11 @@ impl OpenStreams {
 impl Drop for StreamLease {
     fn drop(&mut self) {
         let left = self.streams.by_token.get_mut(&self.token).map(|mut places| {
-            places.retain(|(number, _)| *number != self.number);
-            places.is_empty()
+            places.open.retain(|(number, _)| *number != self.number);
+            places.open.is_empty()
         });
         if left == Some(true) {
-            self.streams.by_token.remove_if(&self.token, |_, places| places.is_empty());
+            self.streams.by_token.remove_if(&self.token, |_, places| places.open.is_empty());
         }
     }
 }

@@ -37,6 +37,9 @@ pub(super) enum Command {
     /// Make keys.
     #[command(subcommand)]
     Key(Key),
+    /// Prepare a shared store, or move an embedded one into it.
+    #[command(subcommand)]
+    Store(Store),
     /// Create, list and delete client tokens at a running gate.
     #[command(subcommand)]
     Token(Token),
@@ -150,14 +153,57 @@ pub(super) struct Demo {
     pub(super) token_lifetime: Duration,
 }
 
+/// How keys are exchanged without an outage.
+const ROTATION: &str = "To exchange the key of running gates: 1. add the new one behind the others in \
+`tokens.keys` of every gate and restart them one after another: all verify it. 2. Put it first on \
+every gate: it mints. 3. When the last token of the old key has expired (`tokens.max_lifetime` later), \
+take the old one away: its tokens are refused from then on, and the log names the key they lack.";
+
 #[derive(Subcommand)]
 pub(super) enum Key {
     /// Print a fresh master key, from which tokens are derived.
+    #[command(after_help = ROTATION)]
     New {
         /// Print a fresh server key instead, for an application's backend.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "rotate")]
         server: bool,
+        /// Say on standard error what to do with the key, step by step, given this configuration.
+        #[arg(long, value_name = "FILE")]
+        rotate: Option<PathBuf>,
     },
+}
+
+#[derive(Subcommand)]
+pub(super) enum Store {
+    /// Make the tables, or bring them up to date, with a role that may.
+    Prepare(Target),
+    /// Copy every record and deletion of an embedded store, then compare. May be repeated.
+    Migrate(Migrate),
+}
+
+#[derive(Args)]
+pub(super) struct Target {
+    /// The shared store, such as `postgres://ckgate@db.example/ckgate`.
+    #[arg(long, value_name = "URL", required_unless_present = "config", conflicts_with = "config")]
+    pub(super) to: Option<String>,
+    /// The variable that holds its password.
+    #[arg(long, value_name = "NAME", requires = "to")]
+    pub(super) password_env: Option<String>,
+    /// Certificates (PEM) that vouch for its server.
+    #[arg(long, value_name = "FILE", requires = "to")]
+    pub(super) tls_roots: Option<PathBuf>,
+    /// The shared store of this configuration.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(super) struct Migrate {
+    /// The embedded store, such as `sqlite:ckgate.db`.
+    #[arg(long, value_name = "URL")]
+    pub(super) from: String,
+    #[command(flatten)]
+    pub(super) target: Target,
 }
 
 #[derive(Subcommand)]
@@ -202,6 +248,15 @@ pub(super) struct Create {
     /// When the token expires, in ISO 8601. Without either, the gate decides: after 5 minutes.
     #[arg(long, value_name = "TIME", conflicts_with = "expires_in")]
     pub(super) expires_at: Option<String>,
+    /// Requests a minute, in the place of the account's or the gate's limit.
+    #[arg(long, value_name = "N")]
+    pub(super) requests_per_minute: Option<u32>,
+    /// Streams open at once, likewise.
+    #[arg(long, value_name = "N")]
+    pub(super) concurrent_streams: Option<u32>,
+    /// Longest life of a stream in seconds, likewise.
+    #[arg(long, value_name = "N")]
+    pub(super) stream_seconds: Option<u32>,
     /// After how long the token expires, such as `1h` or `30d`.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(super) expires_in: Option<Duration>,
@@ -220,6 +275,9 @@ pub(super) struct List {
     /// How many to pass over.
     #[arg(long, value_name = "N")]
     pub(super) offset: Option<u64>,
+    /// With how often each permission was used, and when last.
+    #[arg(long)]
+    pub(super) usage: bool,
 }
 
 #[derive(Args)]

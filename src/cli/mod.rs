@@ -10,6 +10,7 @@ mod explain;
 mod gate_client;
 mod key;
 mod routes;
+mod store;
 mod token;
 
 use std::collections::BTreeMap;
@@ -77,7 +78,8 @@ fn execute(command: Command, environment: Environment) -> Outcome {
             Some(page) => print_line(page.trim_end()),
             None => Err(format!("there is no code `{code}`: `ckgate refusal` lists them").into()),
         },
-        Command::Key(command) => key::execute(&command),
+        Command::Key(command) => key::execute(&command, &environment),
+        Command::Store(command) => store::execute(&command, &environment),
         Command::Token(command) => token::execute(command, &environment),
         Command::Demo(options) => run_demo(options, &environment),
     }

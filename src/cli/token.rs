@@ -10,6 +10,7 @@ use super::{Environment, Outcome, print_line, secret_in};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{is_server_key, quoted};
 use crate::policy::{Permission, PolicyEntry};
+use crate::token::TokenLimits;
 
 /// Where the token API is, under the gate's base URL.
 const PATH: &str = "/v1/client-side-access-tokens";
@@ -30,6 +31,8 @@ struct CreateBody {
     hostname: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<TokenLimits>,
 }
 
 #[derive(Serialize)]
@@ -59,10 +62,16 @@ fn create(options: Create, environment: &Environment) -> Outcome {
         Some(lifetime) => Some(SystemClock::default().now().checked_add(lifetime)?.to_string()),
         None => options.expires_at,
     };
+    let limits = TokenLimits {
+        requests_per_minute: options.requests_per_minute,
+        concurrent_streams: options.concurrent_streams,
+        stream_seconds: options.stream_seconds,
+    };
     let body = CreateBody {
         policy: single.into_iter().chain(options.policy).map(entry).collect(),
         hostname: options.hostname,
         expires_at,
+        limits: (limits != TokenLimits::NONE).then_some(limits),
     };
     let question = Question {
         method: Method::POST,
@@ -77,6 +86,7 @@ fn list(options: &List, environment: &Environment) -> Outcome {
         options.agent.map(|agent| format!("agentId={agent}")),
         options.limit.map(|limit| format!("limit={limit}")),
         options.offset.map(|offset| format!("offset={offset}")),
+        options.usage.then(|| "usage=true".to_owned()),
     ];
     let query = parameters.into_iter().flatten().collect::<Vec<_>>().join("&");
     let target = if query.is_empty() { PATH.to_owned() } else { format!("{PATH}?{query}") };

@@ -3,7 +3,7 @@ use super::raw::{Node, Table, Value};
 use super::reader::{Context, Section};
 use super::{secret, upstream};
 use crate::policy::AgentId;
-use crate::token::{AccountName, Secret};
+use crate::token::{AccountName, Secret, TokenLimits};
 
 /// What every server key starts with.
 pub const SERVER_KEY_PREFIX: &str = "sk-let-";
@@ -24,6 +24,8 @@ pub struct Account {
     pub server_keys: Vec<Secret>,
     /// Sent upstream in the place of `upstream.credential`. Default: not set.
     pub credential: Option<Secret>,
+    /// Limits of its tokens, where they have none of their own. Default: none, as for all.
+    pub limits: TokenLimits,
     /// The Letta user this account acts as, `user-` and a UUID of version 4. Default: not set.
     pub user_id: Option<String>,
 }
@@ -92,7 +94,12 @@ fn account(
     let server_keys = server_keys(section, keys_seen);
     let credential = upstream::credential(section, false);
     let user_id = section.parsed("user_id", user_id);
-    Some(Account { name: name?, server_keys, credential, user_id })
+    let limits = section.section("limits", |section| TokenLimits {
+        requests_per_minute: section.integer_or_none("requests_per_minute", 1..=1_000_000),
+        concurrent_streams: section.integer_or_none("concurrent_streams", 1..=10_000),
+        stream_seconds: section.integer_or_none("stream_seconds", 1..=86_400),
+    });
+    Some(Account { name: name?, server_keys, credential, limits, user_id })
 }
 
 fn server_keys(section: &mut Section<'_>, keys_seen: &mut Vec<(Secret, String)>) -> Vec<Secret> {

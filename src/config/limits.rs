@@ -43,6 +43,17 @@ pub struct Limits {
     pub connections_max: usize,
     /// Requests a minute for one token; 0 = any number. Default 600.
     pub requests_per_minute_per_token: u32,
+    /// Who shares a token's requests a minute and its streams. Default all gates on one store.
+    pub shared_by: SharedBy,
+}
+
+/// Who shares what a token may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SharedBy {
+    /// All gates on one store: each has an equal part.
+    Cluster,
+    /// Nobody: each gate admits all of it.
+    Gate,
 }
 
 impl Limits {
@@ -105,6 +116,11 @@ impl Limits {
                 "requests_per_minute_per_token",
                 600,
                 0..=1_000_000,
+            ),
+            shared_by: section.word(
+                "shared_by",
+                SharedBy::Cluster,
+                &[("cluster", SharedBy::Cluster), ("gate", SharedBy::Gate)],
             ),
         };
         if limits.target_bytes_max > limits.head_bytes_max {

@@ -36,12 +36,12 @@ use std::time::Duration;
 pub use account::{Account, SERVER_KEY_PREFIX, is_server_key};
 pub use console::Console;
 pub use decision::Decision;
-pub use limits::Limits;
+pub use limits::{Limits, SharedBy};
 pub use listen::Listen;
 pub use problem::Problems;
 pub use rules::{Cache, Cors, HostnameRules, Preflight, Revocation, Streams, WithoutOrigin};
 pub use server::{Log, LogFormat, Server};
-pub use store::StoreConfig;
+pub use store::{PostgresConfig, StoreConfig, StoreTls};
 pub use tokens::Tokens;
 pub use upstream::{Upstream, is_metadata_address};
 

@@ -29,6 +29,7 @@ pub(super) struct Node {
 pub(super) enum Value {
     Text(String),
     Integer(i64),
+    Boolean(bool),
     List(Vec<Node>),
     Table(Table),
     /// A kind of value that no key takes, by name.
@@ -46,6 +47,7 @@ impl Value {
         match self {
             Self::Text(_) => "a string",
             Self::Integer(_) => "an integer",
+            Self::Boolean(_) => "a boolean",
             Self::List(_) => "a list",
             Self::Table(_) => "a table",
             Self::Other(kind) => kind,
@@ -128,7 +130,7 @@ fn value(parsed: DeValue<'_>, place: &dyn Fn(usize) -> Place) -> Value {
         DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
             .map_or(Value::Other("an integer beyond 64 bits"), Value::Integer),
         DeValue::Float(_) => Value::Other("a float"),
-        DeValue::Boolean(_) => Value::Other("a boolean"),
+        DeValue::Boolean(value) => Value::Boolean(value),
         DeValue::Datetime(_) => Value::Other("a date or time"),
         DeValue::Array(items) => {
             let node = |item: Spanned<DeValue<'_>>| Node {

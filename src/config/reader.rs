@@ -187,6 +187,35 @@ impl Section<'_> {
         .unwrap_or(default)
     }
 
+    /// An integer within `range`, if there is one.
+    pub(super) fn integer_or_none<N>(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<N>,
+    ) -> Option<N>
+    where
+        N: TryFrom<i64> + PartialOrd + Display + Copy,
+    {
+        let least = *range.start();
+        if self.has(key) {
+            return Some(self.integer(key, least, range));
+        }
+        self.take(key);
+        None
+    }
+
+    /// Yes or no.
+    pub(super) fn boolean(&mut self, key: &'static str, default: bool) -> bool {
+        let Some(node) = self.take(key) else { return default };
+        if let Value::Boolean(value) = node.value {
+            return value;
+        }
+        let found = node.value.kind();
+        let message = format!("`{}` must be true or false, not {found}", self.path(key));
+        self.context.problem(node.place, message);
+        default
+    }
+
     /// One of a few words.
     pub(super) fn word<T: Copy>(
         &mut self,

@@ -55,7 +55,11 @@ impl Draft {
     pub(super) fn read(section: &mut Section<'_>, store: &StoreConfig) -> Self {
         let max_lifetime = section.duration("max_lifetime", days(30), LIFETIME_DEFAULT..=days(366));
         let list = section.take("keys").unwrap_or_else(|| {
-            let file = store.sqlite_path.with_file_name("ckgate.key");
+            let Some(path) = store.sqlite_path() else {
+                // Every gate needs the same: none can make them for itself.
+                return Value::List(Vec::new()).at(Place::Whole);
+            };
+            let file = path.with_file_name("ckgate.key");
             let file = Value::Text(file.to_string_lossy().into_owned()).at(Place::Whole);
             let id = Value::Integer(1).at(Place::Whole);
             let key = Table::from([("id".to_owned(), id), ("file".to_owned(), file)]);
@@ -78,7 +82,13 @@ impl Draft {
             }
         }
         if keys.is_empty() && context.problems.len() == problems_before {
-            let message = "`tokens.keys` is empty: `ckgate key new` prints a key";
+            let message = match store {
+                StoreConfig::Sqlite(_) => "`tokens.keys` is empty: `ckgate key new` prints a key",
+                StoreConfig::Postgres(_) => {
+                    "`tokens.keys` is missing: gates that share a store need the same keys; \
+                     `ckgate key new` prints one"
+                }
+            };
             context.problem(place, message);
         }
         Self { keys, max_lifetime }
@@ -132,10 +142,19 @@ fn key(
         let file = PathBuf::from(file);
         // A link to nowhere is there, and its own problem when it is read.
         if fs::symlink_metadata(&file).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
-            if !holds_something(&store.sqlite_path) {
+            let Some(store) = store.sqlite_path() else {
+                let message = format!(
+                    "`{path}`: the key file {} is missing: gates that share a store need the same \
+                     keys, so none makes its own; `ckgate key new` prints one",
+                    quoted(&file.to_string_lossy())
+                );
+                context.problem(place, message);
+                return None;
+            };
+            if !holds_something(store) {
                 return Some(Key::ToCreate { file, place });
             }
-            let (file, store) = (file.to_string_lossy(), store.sqlite_path.to_string_lossy());
+            let (file, store) = (file.to_string_lossy(), store.to_string_lossy());
             let message = format!(
                 "`{path}`: the key file {} is missing, but the store {} is there: with another key \
                  all its tokens would be dead; put the key file back, or remove the store",

@@ -45,6 +45,12 @@ impl Permission {
         }
     }
 
+    /// Its place in [`Permission::ALL`].
+    #[must_use]
+    pub const fn index(self) -> u8 {
+        self as u8
+    }
+
     const fn bit(self) -> u8 {
         match self {
             Self::ReadMessages => 1,

@@ -142,6 +142,15 @@ impl RouteTable {
 }
 
 impl Operation {
+    /// The permission that opens it to client tokens, if any does.
+    #[must_use]
+    pub fn permission(&self) -> Option<Permission> {
+        match self.verdict {
+            Verdict::Open { permission } => Some(permission),
+            Verdict::Refused { .. } => None,
+        }
+    }
+
     /// The path template, as the table writes it.
     #[must_use]
     pub fn path(&self) -> &str {

@@ -2,6 +2,7 @@
 //! this, so that they cannot differ.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::Response;
@@ -29,8 +30,8 @@ pub(super) enum Decided<'a, B> {
     Permit {
         permit: Permit<'a>,
         account: &'a KnownAccount,
-        /// The client token; none for a server key.
-        known: Option<Rc<Known>>,
+        /// The client token, and until when it may be believed to exist; none for a server key.
+        known: Option<(Rc<Known>, Instant)>,
         /// A body that goes on unread.
         unread: Option<B>,
     },
@@ -84,8 +85,9 @@ impl<'a> Line<'a> {
                 });
                 let authorized = self.authorize(&known, account, &received, body).await;
                 self.note_decision(record, &received, &authorized);
-                let permit = authorized?;
-                Ok(Decided::Permit { permit, account, known: Some(known), unread: None })
+                let (permit, until) = authorized?;
+                self.core.count(&known, permit.operation(), self.now);
+                Ok(Decided::Permit { permit, account, known: Some((known, until)), unread: None })
             }
         }
     }
@@ -97,7 +99,7 @@ impl<'a> Line<'a> {
         account: &KnownAccount,
         received: &Received<'_>,
         body: B,
-    ) -> Result<Permit<'a>, Refusal> {
+    ) -> Result<(Permit<'a>, Instant), Refusal> {
         let core: &'a Core = self.core;
         let gate = &*core.gate;
         let record = &known.record;
@@ -135,25 +137,26 @@ impl<'a> Line<'a> {
                 return Err(Refusal::Denied(denial));
             }
         };
-        if waited {
-            self.still_live(record)?;
-        }
+        let until = if waited { self.still_live(known).await? } else { known.found.until };
         if !asks_for_owner {
             known.rate.take().map_err(Refusal::RateLimited)?;
         }
-        Ok(permit)
+        Ok((permit, until))
     }
 
-    /// A body or an owner may have taken a while to come: the token may have gone meanwhile.
-    fn still_live(&self, record: &Record) -> Result<(), Refusal> {
+    /// A body or an owner may have taken a while to come: the token may have gone meanwhile. Until
+    /// when it may be believed that it has not.
+    async fn still_live(&self, known: &Known) -> Result<Instant, Refusal> {
         let gate = &*self.core.gate;
-        if gate.records.deleted().contains(record.id) {
+        let record = &known.record;
+        let exists = gate.records.still_exists(record.id, known.found).await;
+        let Some(until) = exists.map_err(Refusal::StoreUnavailable)? else {
             return Err(Refusal::token_invalid("deleted a moment ago"));
-        }
+        };
         if gate.clock.now() >= record.grant.expires_at {
             return Err(Refusal::Denied(Denial::TokenExpired));
         }
-        Ok(())
+        Ok(until)
     }
 
     /// What a decision was about, as far as it is known: enough to judge it again from the log.
@@ -161,11 +164,11 @@ impl<'a> Line<'a> {
         &mut self,
         record: &Record,
         received: &Received<'_>,
-        authorized: &Result<Permit<'_>, Refusal>,
+        authorized: &Result<(Permit<'_>, Instant), Refusal>,
     ) {
         let asked = &received.asked;
         let (operation, agent) = match authorized {
-            Ok(permit) => (permit.operation(), permit.agent()),
+            Ok((permit, _)) => (permit.operation(), permit.agent()),
             Err(refusal) => {
                 let found = self.core.gate.routes.look_up(asked.method, &asked.path);
                 let agent = match refusal {
@@ -180,7 +183,8 @@ impl<'a> Line<'a> {
             _ => None,
         };
         let operation = self.core.name(operation);
-        let inspected = authorized.as_ref().ok().filter(|permit| permit.is_inspected());
+        let permit = authorized.as_ref().ok().map(|(permit, _)| permit);
+        let inspected = permit.filter(|permit| permit.is_inspected());
         let body_fields =
             inspected.map(|permit| permit.body_fields().collect::<Vec<_>>().join(","));
         let parameter = match authorized {

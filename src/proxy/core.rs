@@ -1,9 +1,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::body::BodyLimits;
 use super::identify::Accounts;
@@ -11,7 +10,7 @@ use super::owners::Owners;
 use crate::activity::Activity;
 use crate::answer::RequestId;
 use crate::audit::Operation;
-use crate::cache::{BoundOrigins, Front, OpenStreams, Rates, Records};
+use crate::cache::{BoundOrigins, Front, Known, OpenStreams, Rates, Records, UsageBook};
 use crate::clock::Clock;
 use crate::config::Preflight;
 use crate::policy::{self, Bounds, RouteTable, WithoutOrigin};
@@ -34,6 +33,8 @@ pub struct Gate {
     pub streams: Arc<OpenStreams>,
     /// How fast each token may ask.
     pub rates: Rates,
+    /// How often each token was used, on its way to the store.
+    pub usage: UsageBook,
     /// Origins that tokens are bound to.
     pub origins: BoundOrigins<Store>,
     /// Whose conversations and runs are.
@@ -65,8 +66,6 @@ pub struct Rules {
     pub redacted_answer_bytes_max: usize,
     /// How long a stream may outlive its token.
     pub expiry_grace: SignedDuration,
-    /// How long a stream may last.
-    pub stream_length_max: Duration,
 }
 
 /// One core's part of the gate: its upstream connections, its front cache, its request ids.
@@ -79,6 +78,8 @@ pub struct Core {
     /// The counters of every operation, in the order of the route table.
     operations: Vec<Rc<OperationCounters>>,
     request_ids: Cell<u128>,
+    /// Tokens that were used since the last [`Core::tell_usage`].
+    used: RefCell<Vec<Rc<Known>>>,
 }
 
 impl Core {
@@ -92,7 +93,35 @@ impl Core {
             Rc::new(OperationCounters::new(&operation.name, Arc::clone(&gate.metrics)))
         });
         let operations = operations.collect();
-        Self { gate, upstream, front: RefCell::new(Front::default()), operations, request_ids }
+        Self {
+            gate,
+            upstream,
+            front: RefCell::new(Front::default()),
+            operations,
+            request_ids,
+            used: RefCell::default(),
+        }
+    }
+
+    /// Counts a permitted request.
+    pub(super) fn count(
+        &self,
+        known: &Rc<Known>,
+        operation: Option<&policy::Operation>,
+        now: Timestamp,
+    ) {
+        let permission = operation.and_then(policy::Operation::permission);
+        if permission.is_some_and(|permission| known.usage.count(permission, now)) {
+            self.used.borrow_mut().push(Rc::clone(known));
+        }
+    }
+
+    /// Passes on what was counted since the last time.
+    pub fn tell_usage(&self) {
+        let used = self.used.take();
+        if !used.is_empty() {
+            self.gate.usage.add(used.iter().flat_map(|known| known.usage.take(known.record.id)));
+        }
     }
 
     /// An operation's name in logs and metrics.

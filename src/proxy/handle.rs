@@ -1,6 +1,7 @@
 //! The straight line.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::Response;
@@ -19,11 +20,10 @@ use super::relay::{ReplyBody, StreamRelay};
 use super::{cors, reply};
 use crate::answer::{RequestId, X_REQUEST_ID};
 use crate::audit::{Operation, RequestEvent};
-use crate::cache::{Cut, StreamLease};
+use crate::cache::{Cut, Known, NewStream, StreamLease};
 use crate::policy::{Denial, Permit};
 use crate::server::{Incoming, RequestBody};
 use crate::telemetry::Outcome;
-use crate::token::Record;
 
 /// The collection of client tokens.
 pub const TOKEN_API_PATH: &str = "/v1/client-side-access-tokens";
@@ -101,8 +101,8 @@ impl<'a> Line<'a> {
             Decided::Preflight(answer) => Ok(answer.map(ReplyBody::whole)),
             Decided::TokenApi { account, body } => self.answer_own(account, body, own).await,
             Decided::Permit { permit, account, known, unread } => {
-                let record = known.as_ref().map(|known| &known.record);
-                self.pass_on(permit, account, unread, record).await
+                let token = known.as_ref().map(|(known, until)| (&**known, *until));
+                self.pass_on(permit, account, unread, token).await
             }
         }
     }
@@ -113,16 +113,16 @@ impl<'a> Line<'a> {
         permit: Permit<'_>,
         account: &KnownAccount,
         unread: Option<RequestBody>,
-        record: Option<&Record>,
+        token: Option<(&Known, Instant)>,
     ) -> Result<Response<ReplyBody>, Refusal> {
         let gate = &*self.core.gate;
         let operation = permit.operation();
         let streams = operation.is_some_and(|operation| operation.streams);
-        let lease = match record {
-            Some(record) if streams => Some(self.open_stream(record)?),
+        let lease = match token {
+            Some((known, until)) if streams => Some(self.open_stream(known, until)?),
             _ => None,
         };
-        let redact = match (record, operation) {
+        let redact = match (token, operation) {
             (Some(_), Some(operation)) => operation.redact.as_slice(),
             _ => &[],
         };
@@ -132,7 +132,7 @@ impl<'a> Line<'a> {
             event.outcome = Outcome::Forwarded;
             event.upstream_status = Some(answer.status().as_u16());
         });
-        let answer = reply::admit(answer, record.is_some(), self.core.upstream.authority())?;
+        let answer = reply::admit(answer, token.is_some(), self.core.upstream.authority())?;
         if !redact.is_empty() {
             return reply::redact(answer, redact, gate.rules.redacted_answer_bytes_max).await;
         }
@@ -149,9 +149,13 @@ impl<'a> Line<'a> {
     }
 
     /// Takes a place for a stream before it is asked for: afterwards it could not be refused.
-    fn open_stream(&self, record: &Record) -> Result<Place, Refusal> {
+    fn open_stream(&self, known: &Known, until: Instant) -> Result<Place, Refusal> {
         let gate = &*self.core.gate;
-        let (lease, told) = gate.streams.open(record.id).map_err(Refusal::TooManyStreams)?;
+        let record = &known.record;
+        let streams_max = gate.rates.streams_here(&known.limits);
+        let streams_max = usize::try_from(streams_max).unwrap_or(usize::MAX);
+        let stream = NewStream { token: record.id, until, streams_max };
+        let (lease, told) = gate.streams.open(stream).map_err(Refusal::TooManyStreams)?;
         // A deletion that came before there was a place to tell it to.
         if gate.records.deleted().contains(record.id) {
             return Err(Refusal::token_invalid("deleted a moment ago"));
@@ -161,7 +165,7 @@ impl<'a> Line<'a> {
             .ok()
             .and_then(|ends_at| ends_at.duration_since(self.now).try_into().ok())
             .unwrap_or(std::time::Duration::ZERO);
-        let longest = gate.rules.stream_length_max;
+        let longest = known.limits.stream_length;
         let deadline = if until_expiry < longest {
             (until_expiry, Cut::TokenExpired)
         } else {

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::Instant;
 
 use aws_lc_rs::digest;
 use http::HeaderValue;
@@ -11,11 +10,10 @@ use jiff::Timestamp;
 use super::core::Core;
 use super::intake::Bearer;
 use super::reject::Refusal;
-use crate::cache::Known;
+use crate::cache::{Known, NotKnown, Sources};
 use crate::config::Account;
 use crate::policy::Denial;
-use crate::telemetry::CacheResult;
-use crate::token::{AccountName, PREFIX, Record, TextRefusal, TokenBytes};
+use crate::token::{AccountName, PREFIX, TextRefusal, TokenBytes};
 
 /// Who sent a request.
 #[derive(Debug)]
@@ -131,34 +129,20 @@ pub(super) async fn identify<'g>(
     Ok(Caller::Token { known, account })
 }
 
-/// What is known of a token: from this core's front cache, or by verifying the tag and asking on.
+/// What is known of a token, wherever this core finds it.
 async fn find_token(core: &Core, bytes: &TokenBytes, now: Timestamp) -> Result<Rc<Known>, Refusal> {
     let gate = &*core.gate;
-    let deleted = gate.records.deleted();
-    let instant = Instant::now();
-    // Read before the record is looked up: a deletion in between makes the epoch move.
-    let epoch = deleted.epoch();
-    let generation = gate.records.generation();
-    let fresh = gate.records.freshness().is_fresh(instant);
-    if fresh {
-        let mut front = core.front.borrow_mut();
-        front.keep_generation(generation);
-        let found = front.find(bytes, instant, epoch, |record| deleted.contains(record.id));
-        if let Some(known) = found {
-            gate.metrics.cache_lookup(CacheResult::Front);
-            return Ok(known);
-        }
-    }
-    let verified = gate.keys.verify(bytes, now).map_err(|refusal| match refusal {
-        TextRefusal::Expired => Refusal::Denied(Denial::TokenExpired),
-        refusal => Refusal::token_invalid(refusal.to_string()),
-    })?;
-    let found = gate.records.find(verified.id, instant).await.map_err(Refusal::StoreUnavailable)?;
-    let record = found.ok_or(Refusal::token_invalid("no such token: deleted, or never made"))?;
-    let rate = gate.rates.of(record.id);
-    let known = Rc::new(Known { record: Record::clone(&record), rate });
-    if fresh && gate.records.generation() == generation {
-        core.front.borrow_mut().insert(*bytes, Rc::clone(&known), epoch, instant);
-    }
-    Ok(known)
+    let sources = Sources {
+        front: &core.front,
+        keys: &gate.keys,
+        records: &gate.records,
+        rates: &gate.rates,
+        metrics: &gate.metrics,
+    };
+    sources.find(bytes, now).await.map_err(|not_known| match not_known {
+        NotKnown::Text(TextRefusal::Expired) => Refusal::Denied(Denial::TokenExpired),
+        NotKnown::Text(refusal) => Refusal::token_invalid(refusal.to_string()),
+        NotKnown::Gone => Refusal::token_invalid("no such token: deleted, or never made"),
+        NotKnown::Unavailable(error) => Refusal::StoreUnavailable(error),
+    })
 }

@@ -4,7 +4,10 @@
 //! `cache`. Must always hold: what a call acknowledged survives `kill -9` and power loss, a deletion
 //! is never undone, and the store keeps ids, never token text.
 
+mod any;
+mod postgres;
 mod sqlite;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -13,9 +16,11 @@ use std::future::Future;
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use sqlite::{OpenError, SqliteSettings, SqliteStore};
+pub use any::Store;
+pub use postgres::{PostgresError, PostgresSettings, PostgresStore, Roots, Tls, TlsError};
+pub use sqlite::{OpenError, SqliteExport, SqliteSettings, SqliteStore};
 
-use crate::policy::AgentId;
+use crate::policy::{AgentId, Permission};
 use crate::token::{AccountName, Record, TokenId};
 
 /// Most deletions in one answer of the feed.
@@ -78,6 +83,53 @@ pub trait TokenStore: Send + Sync + 'static {
         hosts: [String; 3],
         now: Timestamp,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Adds to what is counted of tokens that still exist. Not durable at once: statistics may be
+    /// lost, never a record. Every pair of token and permission is named at most once.
+    fn add_usage(&self, usage: Vec<Usage>) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// What is counted of these tokens, in any order.
+    fn usage(
+        &self,
+        ids: Vec<TokenId>,
+    ) -> impl Future<Output = Result<Vec<Usage>, StoreError>> + Send;
+
+    /// Says that the gate of this random id runs; returns how many gates have lately said so, itself
+    /// included. An engine that no two machines can share answers 1.
+    fn gates(&self, gate: [u8; 16]) -> impl Future<Output = Result<u32, StoreError>> + Send;
+
+    /// Returns when the feed may have something new. A hint only: it may come for nothing, and it
+    /// may never come.
+    fn wakeup(&self) -> impl Future<Output = ()> + Send;
+
+    /// Whether the engine would call [`TokenStore::wakeup`] now: `None` where it never does.
+    fn is_listening(&self) -> Option<bool>;
+}
+
+/// A deletion that is moved from one store to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MovedDeletion {
+    /// The token.
+    pub id: TokenId,
+    /// Whose it was.
+    pub account: AccountName,
+    /// Until when the deletion has to be remembered at least.
+    pub expires_at: Timestamp,
+    /// When it was asked for.
+    pub deleted_at: Timestamp,
+}
+
+/// How often a permission of a token was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// The token.
+    pub id: TokenId,
+    /// What was done.
+    pub permission: Permission,
+    /// How many requests.
+    pub requests: u64,
+    /// When the last one came, to the millisecond.
+    pub last_used_at: Timestamp,
 }
 
 /// Which records [`TokenStore::list`] returns.
@@ -134,7 +186,31 @@ pub enum DeleteOutcome {
 
 /// A place in the feed of deletions; only the engine that made it can read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct FeedCursor(pub(crate) u64);
+pub struct FeedCursor {
+    /// Which history of the data it is a place in, for an engine that can be put back or replaced.
+    history: u64,
+    /// Everything before it has been read.
+    position: u64,
+    /// In the middle of a read that takes several pages.
+    page: Option<FeedPage>,
+}
+
+/// Where a read that takes several pages goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct FeedPage {
+    /// Where the next page begins.
+    from: u64,
+    /// How far everything was settled when the first page was read.
+    settled: u64,
+}
+
+impl FeedCursor {
+    /// The place behind the entry of this number, in a feed with one history.
+    #[must_use]
+    pub const fn at(position: u64) -> Self {
+        Self { history: 0, position, page: None }
+    }
+}
 
 /// An answer of the feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,9 +254,6 @@ pub enum StoreError {
 
 impl fmt::Display for FeedCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        write!(f, "{}/{}", self.history, self.position)
     }
 }
-
-/// The engine the gate serves from.
-pub type Store = SqliteStore;

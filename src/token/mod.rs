@@ -7,6 +7,7 @@
 mod account;
 mod id;
 mod keys;
+mod limits;
 mod record;
 mod secret;
 mod text;
@@ -17,6 +18,7 @@ mod tests;
 pub use account::{AccountName, InvalidAccountName};
 pub use id::TokenId;
 pub use keys::{KeyRing, KeyRingError, MASTER_KEY_BYTES, MasterKey, MasterKeyError};
+pub use limits::TokenLimits;
 pub use record::Record;
 pub use secret::Secret;
 pub use text::{PREFIX, TEXT_LENGTH, TextRefusal, TokenBytes, TokenText, Verified};

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{AccountName, TokenId};
+use super::{AccountName, TokenId, TokenLimits};
 use crate::policy::Grant;
 
 /// What the store keeps of a token. Immutable: it is created once, then deleted or expired.
@@ -20,4 +20,6 @@ pub struct Record {
     pub hostname: Arc<str>,
     /// What it permits, where from, and until when.
     pub grant: Grant,
+    /// How much may be asked with it.
+    pub limits: TokenLimits,
 }

@@ -10,7 +10,7 @@ use crate::audit;
 use crate::json::Object;
 use crate::policy::{AgentId, BoundHost, Grant, Permission, Permissions, PolicyEntry};
 use crate::store::TokenStore as _;
-use crate::token::{AccountName, Record, TokenId};
+use crate::token::{AccountName, Record, TokenId, TokenLimits};
 
 /// Most entries of one policy.
 const ENTRIES_MAX: usize = 100;
@@ -58,6 +58,7 @@ impl TokenApi {
             created_at: now,
             hostname: body.hostname.as_str().into(),
             grant: Grant { host, expires_at, entries: entries(&body.policy)? },
+            limits: limits(body.limits)?,
         };
         let reply = TokenBody::of(&record, &self.keys).ok_or(Rejection::Unmintable)?;
         let id = record.id;
@@ -77,6 +78,21 @@ fn parse(body: &[u8]) -> Result<CreateBody, Rejection> {
     })?;
     json.end().map_err(|error| Rejection::invalid("body", error.to_string()))?;
     Ok(parsed)
+}
+
+/// The token's own limits, each within what the configuration admits as well.
+fn limits(limits: Option<TokenLimits>) -> Result<TokenLimits, Rejection> {
+    let limits = limits.unwrap_or(TokenLimits::NONE);
+    for (name, limit, most) in [
+        ("limits.requests_per_minute", limits.requests_per_minute, 1_000_000),
+        ("limits.concurrent_streams", limits.concurrent_streams, 10_000),
+        ("limits.stream_seconds", limits.stream_seconds, 86_400),
+    ] {
+        if limit.is_some_and(|limit| !(1..=most).contains(&limit)) {
+            return Err(Rejection::invalid(name, format!("must be from 1 to {most}")));
+        }
+    }
+    Ok(limits)
 }
 
 /// Reads the policy; entries for the same agent become their union.

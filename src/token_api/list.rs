@@ -18,6 +18,7 @@ struct Parameters {
     agent: Option<AgentId>,
     limit: Option<u64>,
     offset: Option<u64>,
+    usage: Option<bool>,
 }
 
 impl TokenApi {
@@ -36,7 +37,20 @@ impl TokenApi {
                 .unwrap_or(LIMIT_DEFAULT),
         };
         let page = self.records.store().list(query).await?;
-        let tokens = page.records.iter().filter_map(|record| TokenBody::of(record, &self.keys));
+        let counted = if parameters.usage == Some(true) {
+            let ids = page.records.iter().map(|record| record.id).collect();
+            Some(self.records.store().usage(ids).await?)
+        } else {
+            None
+        };
+        let token = |record| {
+            let token = TokenBody::of(record, &self.keys)?;
+            Some(match &counted {
+                Some(counted) => token.with_usage(record, counted),
+                None => token,
+            })
+        };
+        let tokens = page.records.iter().filter_map(token);
         Ok(ok(&ListBody { tokens: tokens.collect(), has_next_page: page.has_next }))
     }
 }
@@ -55,11 +69,12 @@ impl Parameters {
                     let range = 0..=u64::from(u32::MAX);
                     parameters.offset.replace(number("offset", &value, range)?).is_some()
                 }
+                "usage" => parameters.usage.replace(yes_or_no("usage", &value)?).is_some(),
                 _ => {
                     let name: String = name.chars().take(64).collect();
                     return Err(Rejection::invalid(
                         name,
-                        "is not a parameter: use agentId, limit and offset",
+                        "is not a parameter: use agentId, limit, offset and usage",
                     ));
                 }
             };
@@ -73,6 +88,10 @@ impl Parameters {
 
 fn agent(value: &str) -> Result<AgentId, Rejection> {
     AgentId::parse(value).map_err(|problem| Rejection::invalid("agentId", problem.to_string()))
+}
+
+fn yes_or_no(name: &str, value: &str) -> Result<bool, Rejection> {
+    value.parse().map_err(|_| Rejection::invalid(name, "must be true or false"))
 }
 
 /// A whole number; SDKs that type it as a float write `10.0`.

@@ -1,11 +1,14 @@
 //! The JSON shapes of the token API.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::json::Object;
 use crate::policy::{AgentId, Permission, PolicyEntry};
-use crate::token::{KeyRing, Record, TokenText};
+use crate::store::Usage;
+use crate::token::{KeyRing, Record, TokenLimits, TokenText};
 
 /// What `POST` takes. Unknown and repeated keys are errors.
 #[derive(Deserialize, JsonSchema)]
@@ -21,6 +24,9 @@ pub struct CreateBody {
     // JS SDK 0.x takes `expiresAt` from its caller.
     #[serde(default, alias = "expiresAt")]
     pub(super) expires_at: Option<String>,
+    /// Of ours: SDKs pass it on as an extra field.
+    #[serde(default)]
+    pub(super) limits: Option<TokenLimits>,
 }
 
 /// One line of a token's policy.
@@ -48,6 +54,17 @@ pub struct TokenBody {
     #[serde(rename = "expiresAt")]
     expires_at: String,
     policy: PolicyBody,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<TokenLimits>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<BTreeMap<Permission, UsageBody>>,
+}
+
+/// What is counted of one permission of a token.
+#[derive(Serialize, JsonSchema)]
+struct UsageBody {
+    requests: u64,
+    last_used_at: Option<String>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -84,7 +101,22 @@ impl TokenBody {
                 version: "1",
                 data: record.grant.entries.iter().map(EntryReply::of).collect(),
             },
+            limits: (record.limits != TokenLimits::NONE).then_some(record.limits),
+            usage: None,
         })
+    }
+
+    /// The same, with what is counted of each permission that the token has.
+    pub(super) fn with_usage(mut self, record: &Record, counted: &[Usage]) -> Self {
+        let unused = || UsageBody { requests: 0, last_used_at: None };
+        let granted = record.grant.entries.iter().flat_map(|entry| entry.access.iter());
+        let mut usage: BTreeMap<_, _> = granted.map(|access| (access, unused())).collect();
+        for one in counted.iter().filter(|one| one.id == record.id) {
+            let last_used_at = Some(format!("{:.3}", one.last_used_at));
+            usage.insert(one.permission, UsageBody { requests: one.requests, last_used_at });
+        }
+        self.usage = Some(usage);
+        self
     }
 }
 

@@ -1,8 +1,9 @@
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::super::{Front, Known, Rates};
-use super::{id, record};
+use super::super::{Found, Front, Known, Rates};
+use super::{id, no_limits, record};
 use crate::token::{KeyRing, MasterKey, TokenBytes, TokenId};
 
 fn ring(first_letter: &str) -> KeyRing {
@@ -21,9 +22,9 @@ fn token(number: u8) -> TokenBytes {
 
 /// A front that holds token 1 since `began`, seen not to be deleted at epoch 7.
 fn known(number: u8) -> Rc<Known> {
-    let record = record(number);
-    let rate = Rates::new(0, 1).of(record.id);
-    Rc::new(Known { record, rate })
+    let rates = Rates::new(no_limits(), HashMap::new(), 1);
+    let found = Found { until: Instant::now(), generation: 0 };
+    Rc::new(Known::new(record(number), &rates, found))
 }
 
 fn holding(began: Instant) -> Front {

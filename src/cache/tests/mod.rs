@@ -1,9 +1,11 @@
 mod deletions;
 mod follower;
 mod front;
+mod known;
 mod lifetimes;
 mod lookups;
 mod origins;
+mod simulation;
 mod store;
 mod streams;
 
@@ -13,12 +15,12 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 
 use self::store::FakeStore;
-use super::{CacheSettings, Records};
-use crate::clock::ManualClock;
+use super::{CacheSettings, Limits, NewStream, Records};
+use crate::clock::{ManualClock, monotonic};
 use crate::policy::{BoundHost, Grant};
 use crate::store::Deletion;
 use crate::telemetry::Metrics;
-use crate::token::{AccountName, Record, TokenId};
+use crate::token::{AccountName, Record, TokenId, TokenLimits};
 
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 const STALENESS_MAX: Duration = Duration::from_secs(3);
@@ -44,6 +46,7 @@ fn record(number: u8) -> Record {
             expires_at: now() + SignedDuration::from_hours(1),
             entries: Vec::new(),
         },
+        limits: TokenLimits::NONE,
     }
 }
 
@@ -53,6 +56,20 @@ fn deletion(number: u8) -> Deletion {
         id: id(number),
         expires_at: now() + SignedDuration::from_hours(1),
         now: now(),
+    }
+}
+
+/// A stream of the numbered token, of which there may be so many.
+fn stream_of(number: u8, streams_max: usize) -> NewStream {
+    NewStream { token: id(number), until: monotonic() + STALENESS_MAX, streams_max }
+}
+
+/// Limits that nobody reaches.
+fn no_limits() -> Limits {
+    Limits {
+        requests_per_minute: None,
+        concurrent_streams: 1000,
+        stream_length: Duration::from_hours(1),
     }
 }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
 use crate::store::{
-    DeleteOutcome, Deletion, Feed, FeedCursor, ListPage, ListQuery, StoreError, TokenStore,
+    DeleteOutcome, Deletion, Feed, FeedCursor, ListPage, ListQuery, StoreError, TokenStore, Usage,
 };
 use crate::token::{Record, TokenId};
 
@@ -129,7 +129,7 @@ impl TokenStore for FakeStore {
 
     async fn deletions(&self, since: Option<FeedCursor>) -> Result<Feed, StoreError> {
         self.check()?;
-        let next = since.unwrap_or(FeedCursor(0));
+        let next = since.unwrap_or(FeedCursor::at(0));
         let nothing = Feed::Deletions { ids: Vec::new(), next, has_next: false };
         Ok(self.feed.lock().unwrap().pop_front().unwrap_or(nothing))
     }
@@ -140,5 +140,25 @@ impl TokenStore for FakeStore {
         self.lookups.fetch_add(1, Ordering::SeqCst);
         self.hold().await;
         checked.map(|()| bound)
+    }
+
+    async fn add_usage(&self, _: Vec<Usage>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn usage(&self, _: Vec<TokenId>) -> Result<Vec<Usage>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn gates(&self, _: [u8; 16]) -> Result<u32, StoreError> {
+        Ok(1)
+    }
+
+    async fn wakeup(&self) {
+        std::future::pending::<()>().await;
+    }
+
+    fn is_listening(&self) -> Option<bool> {
+        None
     }
 }

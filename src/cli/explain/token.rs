@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::Bench;
 use super::account::Account;
+use crate::app;
 use crate::cli::arguments::Explain;
 use crate::cli::gate_client::{GateClient, Question};
 use crate::cli::routes::read_file;
@@ -14,7 +15,7 @@ use crate::cli::{Environment, secret_in};
 use crate::config::Config;
 use crate::policy::{AgentId, BoundHost, Grant, Permission, Permissions, PolicyEntry};
 use crate::proxy::TOKEN_API_PATH;
-use crate::store::{SqliteSettings, SqliteStore, TokenStore as _};
+use crate::store::TokenStore as _;
 use crate::token::{Record, Secret, TextRefusal, TokenBytes, TokenId};
 
 /// Most bytes of a policy's file.
@@ -153,12 +154,13 @@ fn verify(text: &str, config: &Config, now: Timestamp, account: &mut Account) ->
 
 /// The record, from the configured store. Only a store that is there is opened.
 fn record_of(id: TokenId, config: &Config) -> Result<Option<Record>, Box<dyn Error>> {
-    let path = &config.store.sqlite_path;
-    if !path.exists() {
+    if let Some(path) = config.store.sqlite_path()
+        && !path.exists()
+    {
         let problem = format!("there is no store at `{}`: give the policy", path.display());
         return Err(problem.into());
     }
-    let store = SqliteStore::open(&SqliteSettings::at(path))?;
+    let store = app::open_store(&config.store)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(store.get(id))?)
 }

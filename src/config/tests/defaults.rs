@@ -78,6 +78,7 @@ fn optional_keys_are_right_when_uncommented() -> Result<(), Problems> {
         ("LETTA_SERVER_PASSWORD", "one"),
         ("LETTA_DEFAULT_PASSWORD", "two"),
         ("CKGATE_ADMIN_CREDENTIAL", "an-admin-credential-of-32-letters"),
+        ("CKGATE_STORE_PASSWORD", "three"),
     ];
     let config = load(&uncommented, &variables)?;
     assert_eq!(config.server.workers, 2);

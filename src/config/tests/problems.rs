@@ -151,8 +151,13 @@ fn upstream_that_could_lead_elsewhere_is_refused() {
 fn store_must_be_a_plain_file() {
     let url = |url: &str| problems(&format!("store.url = \"{url}\""), &[]);
     for (wrong, part) in [
-        ("postgres://ckgate:hunter2@db/ckgate", "PostgreSQL URL, which is not supported yet"),
-        ("postgresql://db", "not supported yet"),
+        ("postgres://ckgate:hunter2@db/ckgate", "holds a password in clear"),
+        ("postgresql://db", "names no user"),
+        ("postgres://ckgate@db/ckgate?sslmode=prefer", "do not verify who answers"),
+        ("postgres://ckgate@db/ckgate?sslmode=require", "do not verify who answers"),
+        ("postgres://ckgate@db/ckgate?password=hunter2", "holds a password in clear"),
+        ("postgres://ckgate@db/ckgate?sslcert=hunter2", "is no PostgreSQL URL"),
+        ("postgres://ckgate@:hunter2", "is no PostgreSQL URL"),
         ("mysql://ckgate:hunter2@db", "must be `sqlite:` and a path"),
         ("ckgate.db", "must be `sqlite:` and a path"),
         ("sqlite:", "a plain path"),

@@ -15,6 +15,9 @@ pub(super) enum Fault {
     /// A row has an id that is none.
     #[error("a stored id is not an id")]
     DamagedId,
+    /// A row of what is counted is not one of ours.
+    #[error("a stored count is not what this version writes")]
+    DamagedUsage,
     /// The thread is gone.
     #[error("the store's thread has stopped")]
     Stopped,

@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::fault::Fault;
-use crate::store::{DeleteOutcome, Deletion, Feed, FeedCursor, ListPage, ListQuery, StoreError};
+use crate::store::{
+    DeleteOutcome, Deletion, Feed, FeedCursor, ListPage, ListQuery, StoreError, Usage,
+};
 use crate::token::{Record, TokenId};
 
 /// A question whose caller waits.
@@ -20,6 +22,7 @@ pub(super) enum Write {
     Create(Pending<Record, ()>),
     Delete(Pending<Deletion, DeleteOutcome>),
     Sweep(Pending<SweepStep, u32>),
+    AddUsage(Pending<Vec<Usage>, ()>),
 }
 
 /// Something that any reader can do.
@@ -28,6 +31,7 @@ pub(super) enum Read {
     List(Pending<ListQuery, ListPage>),
     Deletions(Pending<Option<FeedCursor>, Feed>),
     HostIsBound(Pending<BoundQuery, bool>),
+    Usage(Pending<Vec<TokenId>, Vec<Usage>>),
 }
 
 /// One step of [`crate::store::TokenStore::sweep`].

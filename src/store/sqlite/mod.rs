@@ -4,6 +4,7 @@
 //! hold: a write is answered only after the transaction that holds it has been synced to disk, every
 //! queue is bounded, and the file asked is still the one that was opened.
 
+mod export;
 mod fault;
 mod job;
 mod open;
@@ -11,6 +12,7 @@ mod read;
 mod row;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod write;
 
 use std::num::NonZeroUsize;
@@ -23,11 +25,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
+pub use self::export::SqliteExport;
 use self::fault::Fault;
 use self::job::{BoundQuery, Pending, Read, SweepStep, Write};
 pub use self::open::OpenError;
 use super::{
-    DeleteOutcome, Deletion, Feed, FeedCursor, ListPage, ListQuery, StoreError, TokenStore,
+    DeleteOutcome, Deletion, Feed, FeedCursor, ListPage, ListQuery, StoreError, TokenStore, Usage,
 };
 use crate::token::{Record, TokenId};
 
@@ -187,6 +190,27 @@ impl TokenStore for SqliteStore {
 
     async fn host_is_bound(&self, hosts: [String; 3], now: Timestamp) -> Result<bool, StoreError> {
         self.read(Read::HostIsBound, BoundQuery { hosts, now }).await
+    }
+
+    async fn add_usage(&self, usage: Vec<Usage>) -> Result<(), StoreError> {
+        self.write(Write::AddUsage, usage).await
+    }
+
+    async fn usage(&self, ids: Vec<TokenId>) -> Result<Vec<Usage>, StoreError> {
+        self.read(Read::Usage, ids).await
+    }
+
+    /// The file is one machine's: whoever else has it open is not counted.
+    async fn gates(&self, _: [u8; 16]) -> Result<u32, StoreError> {
+        Ok(1)
+    }
+
+    async fn wakeup(&self) {
+        std::future::pending::<()>().await;
+    }
+
+    fn is_listening(&self) -> Option<bool> {
+        None
     }
 }
 

@@ -16,9 +16,12 @@ use super::fault::Fault;
 /// Marks the file as a ckgate store, in the header field `SQLite` has for it: `ckgt`.
 const APPLICATION_ID: i32 = 0x636b_6774;
 /// The schema this version reads and writes: that of the last migration.
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
 /// Every step of the schema, oldest first. A step that was released is never edited.
-const MIGRATIONS: [(&str, &str); 1] = [("V1__tokens", include_str!("migrations/V1__tokens.sql"))];
+const MIGRATIONS: [(&str, &str); 2] = [
+    ("V1__tokens", include_str!("migrations/V1__tokens.sql")),
+    ("V2__limits_and_usage", include_str!("migrations/V2__limits_and_usage.sql")),
+];
 /// The log is cut back to this size after it has been folded into the file.
 const LOG_SIZE_KEPT_BYTES: u32 = 64 * 1024 * 1024;
 /// Prepared statements kept by a connection; more than there are.

@@ -9,7 +9,9 @@ use rusqlite::{Connection, Statement, ToSql, params};
 use super::fault::Fault;
 use super::job::{BoundQuery, Read};
 use super::open::OpenFile;
-use super::row::{agent_key, record, record_columns};
+use super::row::{record, record_columns};
+use super::usage;
+use crate::store::stored::agent_key;
 use crate::store::{FEED_PAGE_MAX, Feed, FeedCursor, ListPage, ListQuery, StoreError};
 use crate::token::{Record, TokenId};
 
@@ -28,6 +30,10 @@ impl Reader {
                 Read::List(job) => job.answer(|query| self.list(&query)),
                 Read::Deletions(job) => job.answer(|since| self.deletions(since)),
                 Read::HostIsBound(job) => job.answer(|query| self.host_is_bound(&query)),
+                Read::Usage(job) => job.answer(|ids| {
+                    self.file.check()?;
+                    usage::of(&self.connection, &ids)
+                }),
             }
         }
     }
@@ -66,7 +72,7 @@ impl Reader {
     fn deletions(&self, since: Option<FeedCursor>) -> Result<Feed, StoreError> {
         self.file.check()?;
         let end: i64 = self.connection.prepare_cached(FEED_END)?.query_row([], |row| row.get(0))?;
-        let end = FeedCursor(u64::try_from(end).unwrap_or(0));
+        let end = FeedCursor::at(u64::try_from(end).unwrap_or(0));
         let Some(since) = since else {
             return Ok(Feed::Deletions { ids: Vec::new(), next: end, has_next: false });
         };
@@ -81,7 +87,7 @@ impl Reader {
     fn deletions_after(&self, since: FeedCursor) -> Result<Feed, StoreError> {
         let mut statement = self.connection.prepare_cached(FEED_PAGE)?;
         let limit = i64::try_from(FEED_PAGE_MAX).unwrap_or(i64::MAX);
-        let after = i64::try_from(since.0).unwrap_or(i64::MAX);
+        let after = i64::try_from(since.position).unwrap_or(i64::MAX);
         let mut rows = statement.query(params![after, limit.saturating_add(1)])?;
         let mut ids = Vec::new();
         let mut next = since;
@@ -91,7 +97,7 @@ impl Reader {
             }
             let sequence: i64 = row.get(0)?;
             let id: [u8; TokenId::LENGTH] = row.get(1).map_err(|_| Fault::DamagedId)?;
-            next = FeedCursor(u64::try_from(sequence).unwrap_or(since.0));
+            next = FeedCursor::at(u64::try_from(sequence).unwrap_or(since.position));
             ids.push(TokenId::from_bytes(id));
         }
         Ok(Feed::Deletions { ids, next, has_next: false })

@@ -12,7 +12,8 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 use super::fault::Fault;
 use super::job::{SweepStep, Write};
 use super::open::OpenFile;
-use super::row::{agent_key, policy_entries, policy_text};
+use super::usage;
+use crate::store::stored::{agent_key, limits_text, policy_entries, policy_text};
 use crate::store::{DeleteOutcome, Deletion, FEED_KEPT_AFTER_EXPIRY, SWEEP_LIMIT_MAX, StoreError};
 use crate::token::{Record, TokenId};
 
@@ -118,6 +119,7 @@ impl Write {
             Self::Create(job) => job.answer = Some(create(connection, &job.question)?),
             Self::Delete(job) => job.answer = Some(delete(connection, &job.question)?),
             Self::Sweep(job) => job.answer = Some(sweep(connection, &job.question)?),
+            Self::AddUsage(job) => job.answer = Some(usage::add(connection, &job.question)?),
         }
         Ok(())
     }
@@ -127,6 +129,7 @@ impl Write {
             Self::Create(job) => job.settle(verdict),
             Self::Delete(job) => job.settle(verdict),
             Self::Sweep(job) => job.settle(verdict),
+            Self::AddUsage(job) => job.settle(verdict),
         }
     }
 }
@@ -143,7 +146,8 @@ fn create(connection: &Connection, record: &Record) -> rusqlite::Result<()> {
         expires_at,
         &*record.hostname,
         record.grant.host.serialised(),
-        policy_text(&record.grant.entries)?,
+        policy_text(&record.grant.entries).map_err(unwritable)?,
+        limits_text(record.limits).map_err(unwritable)?,
     ])?;
     let mut insert_agent = connection.prepare_cached(INSERT_AGENT)?;
     for entry in &record.grant.entries {
@@ -151,6 +155,10 @@ fn create(connection: &Connection, record: &Record) -> rusqlite::Result<()> {
         insert_agent.execute(params![agent, account, id, expires_at, record.key_id])?;
     }
     Ok(())
+}
+
+fn unwritable(problem: serde_json::Error) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(Box::new(problem))
 }
 
 fn delete(connection: &Connection, deletion: &Deletion) -> rusqlite::Result<DeleteOutcome> {
@@ -164,6 +172,7 @@ fn delete(connection: &Connection, deletion: &Deletion) -> rusqlite::Result<Dele
         return not_removed(connection, id, account);
     };
     forget_agents(connection, id, account, &policy)?;
+    usage::forget(connection, id)?;
     connection.prepare_cached(INSERT_DELETION)?.execute(params![
         id,
         account,
@@ -204,6 +213,7 @@ fn sweep(connection: &Connection, step: &SweepStep) -> rusqlite::Result<u32> {
         forget_agents(connection, id, account, policy)?;
     }
     let records = u32::try_from(removed.len()).unwrap_or(limit);
+    usage::sweep(connection, expired_before)?;
 
     let kept = i64::try_from(FEED_KEPT_AFTER_EXPIRY.as_millis()).unwrap_or(i64::MAX);
     let entries = connection
@@ -237,8 +247,8 @@ fn text_or_nothing(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Strin
 }
 
 pub(super) const INSERT_RECORD: &str = "INSERT INTO tokens
-         (id, key_id, account, created_at, expires_at, hostname, bound, policy)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+         (id, key_id, account, created_at, expires_at, hostname, bound, policy, limits)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 
 pub(super) const INSERT_AGENT: &str =
     "INSERT OR IGNORE INTO token_agents (agent, account, id, expires_at, key_id)

@@ -134,7 +134,7 @@ pub(in crate::store) async fn long_feed_comes_in_bounded_pages(engine: &impl Eng
 
 pub(in crate::store) async fn cursor_of_another_history_is_a_gap(engine: &impl Engine) {
     let end = feed_end(engine.store()).await;
-    let ahead = FeedCursor(u64::MAX);
+    let ahead = FeedCursor::at(u64::MAX);
     assert_eq!(engine.store().deletions(Some(ahead)).await.unwrap(), Feed::Gap { next: end });
 }
 

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::now;
 use crate::policy::{AgentId, BoundHost, Grant, Permission, Permissions, PolicyEntry};
 use crate::store::{DeleteOutcome, Deletion, Feed, FeedCursor, ListQuery, TokenStore};
-use crate::token::{AccountName, Record, TokenId};
+use crate::token::{AccountName, Record, TokenId, TokenLimits};
 
 pub(in crate::store) fn account(name: &str) -> AccountName {
     AccountName::parse(name).unwrap()
@@ -36,6 +36,7 @@ pub(in crate::store) fn record_made_at(created_at: Timestamp) -> Record {
                 access: [Permission::ReadMessages, Permission::WriteMessages].into_iter().collect(),
             }],
         },
+        limits: TokenLimits::NONE,
     }
 }
 

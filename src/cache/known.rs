@@ -1,0 +1,82 @@
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use jiff::Timestamp;
+
+use super::{Found, Front, Known, Rates, Records, Unavailable};
+use crate::clock::monotonic;
+use crate::store::TokenStore;
+use crate::telemetry::{CacheResult, Metrics};
+use crate::token::{KeyRing, Record, TextRefusal, TokenBytes};
+
+/// How often a token is looked up that nothing certain can be learned of, because the feed has one
+/// gap after the other.
+const LOOKUPS_MAX: usize = 3;
+
+/// Where one core learns what is known of a token, in the order in which it looks.
+pub struct Sources<'g, S> {
+    /// The core's own cache.
+    pub front: &'g RefCell<Front>,
+    /// What tells genuine tokens from others.
+    pub keys: &'g KeyRing,
+    /// The shared cache, and the store behind it.
+    pub records: &'g Records<S>,
+    /// How fast each token may ask.
+    pub rates: &'g Rates,
+    /// What is counted.
+    pub metrics: &'g Metrics,
+}
+
+/// Why a token stands for nobody now.
+#[derive(Debug)]
+pub enum NotKnown {
+    /// Its text says so.
+    Text(TextRefusal),
+    /// There is no such token: deleted, or never made.
+    Gone,
+    /// That cannot be known.
+    Unavailable(Unavailable),
+}
+
+impl<S: TokenStore> Sources<'_, S> {
+    /// What is known of a token: from this core's front cache, or by verifying the tag and asking on.
+    pub async fn find(&self, bytes: &TokenBytes, now: Timestamp) -> Result<Rc<Known>, NotKnown> {
+        let deleted = self.records.deleted();
+        let mut verified = None;
+        for _ in 0..LOOKUPS_MAX {
+            let instant = monotonic();
+            // Read before the record is looked up: a deletion in between makes the epoch move, and a
+            // gap in the feed the generation.
+            let epoch = deleted.epoch();
+            let generation = self.records.generation();
+            let fresh = self.records.freshness().is_fresh(instant);
+            if fresh {
+                let mut front = self.front.borrow_mut();
+                front.keep_generation(generation);
+                let found = front.find(bytes, instant, epoch, |record| deleted.contains(record.id));
+                if let Some(known) = found {
+                    self.metrics.cache_lookup(CacheResult::Front);
+                    return Ok(known);
+                }
+            }
+            let id = match verified {
+                Some(id) => id,
+                None => self.keys.verify(bytes, now).map_err(NotKnown::Text)?.id,
+            };
+            verified = Some(id);
+            let found = self.records.find(id, instant).await;
+            let record = found.map_err(NotKnown::Unavailable)?.ok_or(NotKnown::Gone)?;
+            // A deletion may have been lost in a gap meanwhile, and nobody will tell of it again.
+            if self.records.generation() != generation {
+                continue;
+            }
+            let found = Found { until: self.records.believed_until(instant), generation };
+            let known = Rc::new(Known::new(Record::clone(&record), self.rates, found));
+            if fresh {
+                self.front.borrow_mut().insert(*bytes, Rc::clone(&known), epoch, instant);
+            }
+            return Ok(known);
+        }
+        Err(NotKnown::Unavailable(Unavailable::unsettled()))
+    }
+}

@@ -1,0 +1,84 @@
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+
+use crate::policy::Permission;
+use crate::store::Usage;
+use crate::token::TokenId;
+
+/// Most pairs of token and permission that wait to be written; what is beyond is not counted.
+const WAITING_MAX: usize = 200_000;
+
+/// What one core has counted of one token since it last told: plain cells, no atomics.
+#[derive(Debug, Default)]
+pub struct CoreUsage {
+    counted: [Counted; Permission::ALL.len()],
+    remembered: Cell<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Counted {
+    requests: Cell<u32>,
+    last_used_at: Cell<Option<Timestamp>>,
+}
+
+/// What all cores have counted, on its way to the store.
+#[derive(Debug, Default)]
+pub struct UsageBook {
+    waiting: Mutex<HashMap<(TokenId, Permission), (u64, Timestamp)>>,
+}
+
+impl CoreUsage {
+    /// Counts a request. True for the first since the last [`CoreUsage::take`]: somebody should
+    /// remember to take.
+    pub fn count(&self, permission: Permission, now: Timestamp) -> bool {
+        if let Some(counted) = self.counted.get(usize::from(permission.index())) {
+            counted.requests.set(counted.requests.get().saturating_add(1));
+            counted.last_used_at.set(Some(now));
+        }
+        !self.remembered.replace(true)
+    }
+
+    /// Takes what was counted.
+    pub fn take(&self, id: TokenId) -> impl Iterator<Item = Usage> {
+        self.remembered.set(false);
+        Permission::ALL.into_iter().zip(&self.counted).filter_map(move |(permission, counted)| {
+            let last_used_at = counted.last_used_at.take()?;
+            Some(Usage { id, permission, requests: counted.requests.take().into(), last_used_at })
+        })
+    }
+}
+
+impl UsageBook {
+    /// Adds what was counted.
+    pub fn add(&self, usage: impl IntoIterator<Item = Usage>) {
+        let mut waiting = self.waiting();
+        for one in usage {
+            let key = (one.id, one.permission);
+            if waiting.len() >= WAITING_MAX && !waiting.contains_key(&key) {
+                continue;
+            }
+            let (requests, last) = waiting.entry(key).or_insert((0, one.last_used_at));
+            *requests = requests.saturating_add(one.requests);
+            *last = one.last_used_at.max(*last);
+        }
+    }
+
+    /// Takes at most so many pairs.
+    #[must_use]
+    pub fn take(&self, pairs_max: usize) -> Vec<Usage> {
+        let mut waiting = self.waiting();
+        let keys: Vec<_> = waiting.keys().take(pairs_max).copied().collect();
+        let take = |(id, permission)| {
+            let (requests, last_used_at) = waiting.remove(&(id, permission))?;
+            Some(Usage { id, permission, requests, last_used_at })
+        };
+        keys.into_iter().filter_map(take).collect()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<(TokenId, Permission), (u64, Timestamp)>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
