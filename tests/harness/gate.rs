@@ -219,9 +219,9 @@ fn directory() -> TempDir {
     if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
 }
 
-/// The program under test: the one that was built with the tests, or the one that `CKGATE_BIN` names.
+/// The program under test: the one that was built with the tests, or the one that `CKGATE_TESTED` names.
 fn program() -> OsString {
-    std::env::var_os("CKGATE_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_ckgate").into())
+    std::env::var_os("CKGATE_TESTED").unwrap_or_else(|| env!("CARGO_BIN_EXE_ckgate").into())
 }
 
 fn launch(directory: &TempDir) -> (Child, Log) {
