@@ -5,13 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, within};
 use crate::fleet::{CUT_SLACK, Fleet, STALENESS_MAX, end_of, open_stream, read_call, try_delete};
 use crate::harness::{A, Call, Connection, mint};
 
 /// How long after a deletion the other gates may admit, at the 99th percentile on one network.
 const FELT_P99_MAX: Duration = Duration::from_millis(250);
 const DELETIONS: usize = 120;
+/// Between two requests of one client of the load.
+const LOAD_PAUSE: Duration = Duration::from_millis(2);
 const TOKENS: usize = 60;
 const STREAMED_DELETIONS: usize = 12;
 
@@ -69,6 +71,8 @@ fn load(gate: usize, calls: &[Vec<Call>], targets: &Mutex<Vec<Arc<Target>>>, fou
         let deleted = *target.deleted.lock().unwrap();
         let status = send(&calls[gate][place], &mut connection);
         found.requests.fetch_add(1, Ordering::Relaxed);
+        // Load, and not a siege: the servers have to run on the same cores.
+        thread::sleep(LOAD_PAUSE);
         if status != 200 {
             continue;
         }
@@ -125,7 +129,8 @@ fn deletion_is_felt_at_once_here_and_within_the_bound_everywhere() {
             let (target, by) = (&all[n], (n * 7) % 3);
             // Cached everywhere.
             for gate_calls in &calls {
-                assert_eq!(gate_calls[n].send().status, 200);
+                // Not yet known here: the store has to answer, in its own time.
+                within(STALENESS_MAX, "it is admitted", || gate_calls[n].send().status == 200);
             }
             assert_eq!(try_delete(&gates[by], target.text()).status, 200);
             let deleted = Instant::now();
