@@ -58,7 +58,7 @@ impl TokenApi {
             created_at: now,
             hostname: body.hostname.as_str().into(),
             grant: Grant { host, expires_at, entries: entries(&body.policy)? },
-            limits: limits(body.limits)?,
+            limits: limits(body.limits.map(|Object(limits)| limits))?,
         };
         let reply = TokenBody::of(&record, &self.keys).ok_or(Rejection::Unmintable)?;
         let id = record.id;

@@ -26,7 +26,8 @@ pub struct CreateBody {
     pub(super) expires_at: Option<String>,
     /// Of ours: SDKs pass it on as an extra field.
     #[serde(default)]
-    pub(super) limits: Option<TokenLimits>,
+    #[schemars(with = "Option<TokenLimits>")]
+    pub(super) limits: Option<Object<TokenLimits>>,
 }
 
 /// One line of a token's policy.

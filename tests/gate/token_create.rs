@@ -267,14 +267,16 @@ fn body_that_is_not_one_strict_json_object_is_refused() {
     let good = with("expires_at", Value::Null).to_string();
     let nested = format!("{}{}", "[".repeat(50_000), "]".repeat(50_000));
     let twice = good.replacen('{', r#"{"hostname":"https://evil.test","#, 1);
+    let listed = good.replacen('{', r#"{"limits":[null,null,null],"#, 1);
     let utf16: Vec<u8> = good.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let bodies: [&[u8]; 9] = [
+    let bodies: [&[u8]; 10] = [
         b"",
         b"null",
         b"[]",
         b"{",
         nested.as_bytes(),
         twice.as_bytes(),
+        listed.as_bytes(),
         &utf16,
         &[b"\xef\xbb\xbf", good.as_bytes()].concat(),
         &[good.as_bytes(), b"{}"].concat(),
