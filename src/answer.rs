@@ -21,37 +21,56 @@ pub const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry")
 /// Names one request in answers, logs and upstream: 32 lower-case hexadecimal digits. Made here, never
 /// taken from a caller. Also the W3C trace id of the gate's own trace, so it is never zero.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RequestId([u8; 32]);
+pub struct RequestId {
+    digits: [u8; 32],
+    traced: bool,
+}
 
 impl RequestId {
     /// The id with this value.
     #[must_use]
     pub fn new(value: u128) -> Self {
-        Self(hex(value | 1 << 127))
+        Self { digits: hex(value | 1 << 127), traced: false }
     }
 
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         // Hexadecimal digits are text.
-        std::str::from_utf8(&self.0).unwrap_or_default()
+        std::str::from_utf8(&self.digits).unwrap_or_default()
     }
 
     /// The header value.
     #[must_use]
     pub fn header_value(self) -> HeaderValue {
-        HeaderValue::from_bytes(&self.0).unwrap_or_else(|_| HeaderValue::from_static("invalid"))
+        HeaderValue::from_bytes(&self.digits)
+            .unwrap_or_else(|_| HeaderValue::from_static("invalid"))
     }
 
-    /// The `traceparent` of the upstream request (W3C Trace Context, version 00, not sampled). The
-    /// span is the second half of the trace id, its first bit set so that it is not zero.
+    /// The same request, traced if one in `one_in` is and it is this one. 0: none is.
+    #[must_use]
+    pub fn sampled(mut self, one_in: u32) -> Self {
+        let low = self.as_str().get(24..).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        self.traced = low.and_then(|low| low.checked_rem(one_in)) == Some(0);
+        self
+    }
+
+    /// Whether the request is traced.
+    #[must_use]
+    pub fn is_traced(&self) -> bool {
+        self.traced
+    }
+
+    /// The `traceparent` of the upstream request (W3C Trace Context, version 00). The span is the second half of the trace id, its first bit set so that it is not zero.
     #[must_use]
     pub fn traceparent(self) -> HeaderValue {
         let mut value = *b"00-00000000000000000000000000000000-f000000000000000-00";
-        for (place, digit) in value.iter_mut().skip(3).zip(self.0) {
+        let [.., flag] = &mut value;
+        *flag = b'0' + u8::from(self.traced);
+        for (place, digit) in value.iter_mut().skip(3).zip(self.digits) {
             *place = digit;
         }
-        for (place, digit) in value.iter_mut().skip(37).take(15).zip(self.0.iter().skip(17)) {
+        for (place, digit) in value.iter_mut().skip(37).take(15).zip(self.digits.iter().skip(17)) {
             *place = *digit;
         }
         HeaderValue::from_bytes(&value).unwrap_or_else(|_| HeaderValue::from_static("invalid"))

@@ -58,6 +58,10 @@ pub struct RequestEvent {
     pub status: u16,
     /// The status of the upstream's answer.
     pub upstream_status: Option<u16>,
+    /// Whether a refusal did not hold, since the account is in shadow mode.
+    pub shadow: bool,
+    /// When it was sent upstream, from its beginning, and how long the head of the answer took.
+    pub upstream_took: Option<(Duration, Duration)>,
     /// Bytes of the answer's body that were handed to the connection.
     pub sent_bytes: u64,
     /// Whether the answer's body came to its end.
@@ -120,12 +124,30 @@ impl RequestEvent {
             detail: None,
             status: 0,
             upstream_status: None,
+            shadow: false,
+            upstream_took: None,
             sent_bytes: 0,
             complete: false,
             used: None,
             activity: None,
         }
     }
+}
+
+impl RequestEvent {
+    /// Whether a refusal was recorded and did not hold.
+    fn is_shadowed(&self) -> bool {
+        self.shadow && matches!(self.outcome, Outcome::Forwarded | Outcome::Judged)
+    }
+
+    /// Takes note of a request upstream that was sent at this moment, and whose answer began now.
+    pub fn note_upstream(&mut self, sent: Instant) {
+        self.upstream_took = Some((sent.duration_since(self.began), sent.elapsed()));
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Drop for RequestEvent {
@@ -135,9 +157,13 @@ impl Drop for RequestEvent {
             Operation::Routed(counters) => counters.count(self.outcome),
             own => self.metrics.request(own.as_str(), self.outcome),
         }
-        self.metrics.request_seconds.observe(elapsed.as_secs_f64());
+        let traced = self.request_id.is_traced().then(|| self.request_id.as_str());
+        self.metrics.request_took(elapsed, traced);
         if let (Outcome::Refused, Some(reason)) = (self.outcome, self.reason) {
             self.metrics.refusal(reason);
+        }
+        if self.is_shadowed() {
+            self.metrics.shadow_refusal(self.reason.unwrap_or("unknown"));
         }
         if let Some(log) = REQUEST_LOG.get() {
             log.write(&Finished { event: self, elapsed });
@@ -151,8 +177,9 @@ impl Drop for RequestEvent {
 
 impl RequestEvent {
     /// What the decision is called in the log.
-    const fn decision(&self) -> &'static str {
+    fn decision(&self) -> &'static str {
         match self.outcome {
+            _ if self.is_shadowed() => "shadow",
             Outcome::Forwarded | Outcome::Judged => "permit",
             Outcome::Answered => "answer",
             Outcome::Refused => "deny",
@@ -233,7 +260,27 @@ macro_rules! name {
     };
 }
 
+impl FieldName {
+    /// The name alone.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.text.trim_start_matches(' ').trim_end_matches('=')
+    }
+}
+
 impl Finished<'_> {
+    /// Whether the request was refused, even if the refusal did not hold.
+    #[must_use]
+    pub fn is_of_a_refusal(&self) -> bool {
+        self.event.outcome == Outcome::Refused || self.event.is_shadowed()
+    }
+
+    /// The request's id.
+    #[must_use]
+    pub fn request_id(&self) -> RequestId {
+        self.event.request_id
+    }
+
     /// Where the event belongs.
     pub const TARGET: &'static str = "ckgate::request";
 
@@ -280,10 +327,13 @@ impl Finished<'_> {
         if let Some(status) = event.upstream_status {
             fields.number(name!("upstream.status_code"), status.into());
         }
+        if let Some((began, took)) = event.upstream_took {
+            fields.number(name!("upstream.began_us"), micros(began));
+            fields.number(name!("upstream.duration_us"), micros(took));
+        }
         fields.number(name!("http.response.body.size"), event.sent_bytes);
         fields.flag(name!("complete"), event.complete);
-        let microseconds = u64::try_from(self.elapsed.as_micros()).unwrap_or(u64::MAX);
-        fields.number(name!("duration_us"), microseconds);
+        fields.number(name!("duration_us"), micros(self.elapsed));
     }
 }
 
@@ -295,6 +345,17 @@ pub fn token_created(request_id: RequestId, account: &AccountName, token: TokenI
         request.id = %request_id,
         token.id = %token,
         "token created"
+    );
+}
+
+/// Writes that tokens were listed.
+pub fn tokens_listed(request_id: RequestId, account: &AccountName, count: usize) {
+    tracing::info!(
+        target: "ckgate::token",
+        account = account.as_str(),
+        request.id = %request_id,
+        tokens = u64::try_from(count).unwrap_or(u64::MAX),
+        "tokens listed"
     );
 }
 

@@ -9,9 +9,9 @@ use std::time::Duration;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 /// How a look-up in the caches ended.
@@ -60,10 +60,22 @@ pub struct RequestLabels {
     outcome: Outcome,
 }
 
+/// What an exemplar leads to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TraceLabels {
+    trace_id: String,
+}
+
 /// Labels of `ckgate_refusals_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RefusalLabels {
     reason: &'static str,
+}
+
+/// Labels of what ended in one of a few ways.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabels {
+    outcome: &'static str,
 }
 
 /// Labels of `ckgate_cache_lookups_total`.
@@ -126,9 +138,10 @@ pub struct Metrics {
     refusals: Family<RefusalLabels, Counter>,
     cache: Family<CacheLabels, Counter>,
     streams_cut: Family<RefusalLabels, Counter>,
+    shadow_refusals: Family<RefusalLabels, Counter>,
+    tls_handshakes: Family<OutcomeLabels, Counter>,
     upstream_failures: Family<RefusalLabels, Counter>,
-    /// Seconds from the head of a request to the end of its answer.
-    pub request_seconds: Histogram,
+    request_seconds: HistogramWithExemplars<TraceLabels>,
     /// Look-ups of one record that reached the store.
     pub store_lookups: Counter,
     /// Calls to the store that failed.
@@ -145,6 +158,14 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Client connections closed at once, because there were too many.
     pub connections_shed: Counter,
+    /// Accounts whose refusals do not hold.
+    pub shadow_accounts: Gauge,
+    /// Configurations that were taken up while running.
+    pub reloads: Counter,
+    /// Those that could not be.
+    pub reload_failures: Counter,
+    /// HTTP/2 connections ended for a flood of frames.
+    pub http2_floods: Counter,
     /// Streams open.
     pub streams: Gauge,
     /// Look-ups of the agent that owns a conversation or a run, at the upstream.
@@ -169,8 +190,10 @@ impl Default for Metrics {
             refusals: Family::default(),
             cache,
             streams_cut: Family::default(),
+            shadow_refusals: Family::default(),
+            tls_handshakes: Family::default(),
             upstream_failures: Family::default(),
-            request_seconds: Histogram::new(seconds),
+            request_seconds: HistogramWithExemplars::new(seconds.into_iter()),
             store_lookups: Counter::default(),
             store_failures: Counter::default(),
             store_swept: Counter::default(),
@@ -179,6 +202,10 @@ impl Default for Metrics {
             tokens_deleted: Counter::default(),
             connections: Gauge::default(),
             connections_shed: Counter::default(),
+            shadow_accounts: Gauge::default(),
+            reloads: Counter::default(),
+            reload_failures: Counter::default(),
+            http2_floods: Counter::default(),
             streams: Gauge::default(),
             owner_lookups: Counter::default(),
             upstream_connects: Counter::default(),
@@ -195,7 +222,25 @@ impl Metrics {
         r.register("requests", "Requests by operation and outcome", self.requests.clone());
         r.register("refusals", "Refused requests by reason", self.refusals.clone());
         r.register("cache_lookups", "Look-ups of records by result", self.cache.clone());
+        r.register(
+            "shadow_refusals",
+            "Requests forwarded in shadow mode that the policy refuses, by reason",
+            self.shadow_refusals.clone(),
+        );
         r.register("streams_cut", "Streams ended by the gate, by reason", self.streams_cut.clone());
+        r.register(
+            "shadow_accounts",
+            "Accounts in shadow mode: the policy is not enforced",
+            self.shadow_accounts.clone(),
+        );
+        r.register("reloads", "Configurations taken up while running", self.reloads.clone());
+        r.register(
+            "reload_failures",
+            "Configurations that could not be taken up",
+            self.reload_failures.clone(),
+        );
+        r.register("http2_floods", "HTTP/2 connections ended", self.http2_floods.clone());
+        r.register("tls_handshakes", "TLS handshakes by outcome", self.tls_handshakes.clone());
         r.register(
             "upstream_failures",
             "Permitted requests that the upstream failed, by reason",
@@ -235,9 +280,21 @@ impl Metrics {
         self.requests.get_or_create(&labels).inc();
     }
 
+    /// Takes note of how long a request took, from its head to the end of its answer; a traced one is
+    /// an example of its kind.
+    pub fn request_took(&self, time: Duration, trace_id: Option<&str>) {
+        let labels = trace_id.map(|trace_id| TraceLabels { trace_id: trace_id.to_owned() });
+        self.request_seconds.observe(time.as_secs_f64(), labels, None);
+    }
+
     /// Counts a refusal by its code.
     pub fn refusal(&self, reason: &'static str) {
         self.refusals.get_or_create(&RefusalLabels { reason }).inc();
+    }
+
+    /// Counts a refusal that shadow mode kept from holding.
+    pub fn shadow_refusal(&self, reason: &'static str) {
+        self.shadow_refusals.get_or_create(&RefusalLabels { reason }).inc();
     }
 
     /// Counts a look-up of a record.
@@ -252,6 +309,11 @@ impl Metrics {
     /// Counts a stream that the gate ended.
     pub fn stream_cut(&self, reason: &'static str) {
         self.streams_cut.get_or_create(&RefusalLabels { reason }).inc();
+    }
+
+    /// Counts a TLS handshake with a client.
+    pub fn tls_handshake(&self, outcome: &'static str) {
+        self.tls_handshakes.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// Counts a permitted request that the upstream failed.

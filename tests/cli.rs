@@ -86,7 +86,7 @@ fn check_says_ok_and_makes_no_file() -> Tested {
 fn check_reports_all_problems_and_fails() -> Tested {
     let folder = tempfile::tempdir()?;
     let text =
-        "[listen]\npublic = \"x\"\n[upstream]\ncredential = \"hunter2\"\nurl = \"https://x\"\n";
+        "[listen]\npublic = \"x\"\n[upstream]\ncredential = \"hunter2\"\nurl = \"https://x/y\"\n";
     let file = write_config(folder.path(), text)?;
     let output =
         ckgate(&["check", &file]).env("CKGATE_LOG__LEVEL", "loud").current_dir(&folder).output()?;
@@ -95,7 +95,7 @@ fn check_reports_all_problems_and_fails() -> Tested {
          not `x`\n\
          {file}:4: `upstream.credential` holds a secret in clear: write `{{ env = \"NAME\" }}` or \
          `{{ file = \"PATH\" }}`\n\
-         {file}:5: `upstream.url` is https, which is not supported yet: use http\n\
+         {file}:5: `upstream.url` must be a host and port without path or query, not `https://x/y`\n\
          CKGATE_LOG__LEVEL: `log.level` must be `error`, `warn`, `info`, `debug` or `trace`, \
          not `loud`\n"
     );
@@ -302,7 +302,8 @@ fn token_commands_fail_without_sending_when_something_is_wrong_here() -> Tested 
         check(&output, 1, "", expected);
     }
     let output = ckgate(&["token", "list", "--gate", "https://x"]).output()?;
-    check(&output, 1, "", "`--gate` is https, which is not supported yet: use http\n");
+    let said = String::from_utf8(output.stderr)?;
+    assert!(said.starts_with("cannot connect to the gate at `x`"), "{said}");
     Ok(())
 }
 

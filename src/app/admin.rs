@@ -10,7 +10,9 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::spawn_local;
 
 use super::assemble::Assembled;
@@ -36,6 +38,7 @@ const SETTINGS: ConnectionSettings = ConnectionSettings {
 /// What the admin listener tells about.
 pub(super) struct Admin {
     gate: Arc<Gate>,
+    assembled: watch::Receiver<Arc<Assembled>>,
     signals: Signals,
     /// None without an admin credential.
     console: Option<Rc<Console>>,
@@ -54,24 +57,39 @@ pub(super) async fn serve(admin: Rc<Admin>, listener: StdTcpListener) {
         let (admin, buffers) = (Rc::clone(&admin), Rc::clone(&buffers));
         spawn_local(async move {
             let _accepted = accepted;
-            let service = async |incoming| admin.answer(incoming).await;
-            let stopped = admin.signals.stopped.clone();
-            let never = |_: &mut std::task::Context<'_>| Poll::Pending;
-            server::serve_connection(stream, SETTINGS, buffers, service, stopped, never).await;
+            admin.serve(stream, buffers).await;
         });
     }
 }
 
 impl Admin {
-    pub(super) fn new(assembled: &Assembled, signals: Signals) -> Self {
-        let Assembled { gate, token_api, admin_credential, .. } = assembled;
+    pub(super) fn new(assembled: watch::Receiver<Arc<Assembled>>, signals: Signals) -> Self {
+        let first = Arc::clone(&assembled.borrow());
+        let Assembled { gate, token_api, admin_credential, .. } = &*first;
         let console = admin_credential.clone().zip(gate.activity.clone());
         let console = console.map(|(credential, activity)| {
             let (gate, token_api) = (Arc::clone(gate), Arc::clone(token_api));
             let draining = signals.draining.clone();
             Rc::new(Console::new(gate, token_api, activity, (credential, draining)))
         });
-        Self { gate: Arc::clone(gate), signals, console }
+        Self { gate: Arc::clone(gate), assembled, signals, console }
+    }
+
+    async fn serve(&self, stream: TcpStream, buffers: Rc<Buffers>) {
+        let assembled = Arc::clone(&self.assembled.borrow());
+        let Some(identities) = &assembled.admin_identities else {
+            return self.serve_http(stream, buffers).await;
+        };
+        if let Some(secured) = assembled.handshakes.shake(stream, identities).await {
+            self.serve_http(secured.stream, buffers).await;
+        }
+    }
+
+    async fn serve_http(&self, stream: impl AsyncRead + AsyncWrite + Unpin, buffers: Rc<Buffers>) {
+        let service = async |incoming| self.answer(incoming).await;
+        let stopped = self.signals.stopped.clone();
+        let never = |_: &mut std::task::Context<'_>| Poll::Pending;
+        server::serve_connection(stream, SETTINGS, buffers, service, stopped, never).await;
     }
 
     fn is_ready(&self) -> bool {

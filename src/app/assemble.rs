@@ -13,34 +13,104 @@ use crate::cache::{
     BoundOrigins, CacheSettings, Limits as TokenRateLimits, OpenStreams, Rates, Records, UsageBook,
 };
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Limits, SharedBy, Upstream};
+use crate::config::{AdminListener, ClientAddress, Config, Limits, SharedBy, Tls, Upstream};
 use crate::policy::RouteTable;
 use crate::proxy::{Accounts, BodyLimits, Gate, Owners, Rules};
-use crate::server::{self, ConnectionCount, ConnectionSettings, HeadLimits};
+use crate::server::{self, ConnectionCount, ConnectionSettings, Handshakes, HeadLimits};
+use crate::store::Store;
 use crate::telemetry::Metrics;
+use crate::tls::{HTTP_2, HTTP_11, Identities, PeerTls};
 use crate::token::Secret;
 use crate::token_api::TokenApi;
 
 /// How long the store may take to look one record up.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Everything that a started gate consists of, before it has threads.
+/// What a gate keeps for as long as it runs, whatever is configured anew.
+pub(super) struct Lasting {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) records: Arc<Records<Store>>,
+    pub(super) streams: Arc<OpenStreams>,
+    pub(super) connections: Arc<ConnectionCount>,
+    clock: Arc<dyn Clock>,
+    origins: Arc<BoundOrigins<Store>>,
+    rates: Rates,
+    usage: Arc<UsageBook>,
+    activity: Option<Arc<Activity>>,
+}
+
+/// The limits of what lasts.
+#[derive(Clone, Copy)]
+pub(super) struct SharedLimits {
+    connections_max: usize,
+}
+
+/// What a configuration comes to. A reload puts another one in the place of it; a request is judged
+/// by one of them from its beginning to its end.
 pub(super) struct Assembled {
     pub(super) gate: Arc<Gate>,
     pub(super) token_api: Arc<TokenApi>,
     pub(super) connection: ConnectionSettings,
-    pub(super) connections: Arc<ConnectionCount>,
+    /// Requests under way at once on one HTTP/2 connection.
+    pub(super) streams_max: u32,
     pub(super) upstream: Arc<Upstream>,
     /// Who may ask the decision API.
     pub(super) peers: BTreeSet<IpAddr>,
     /// What opens the console.
     pub(super) admin_credential: Option<Secret>,
     pub(super) shared_by: SharedBy,
+    pub(super) upstream_tls: Option<PeerTls>,
+    /// The certificates of the public listener.
+    pub(super) identities: Option<Identities>,
+    /// Those of the admin listener.
+    pub(super) admin_identities: Option<Identities>,
+    pub(super) handshakes: Arc<Handshakes>,
+    /// Which proxies in front are believed.
+    pub(super) proxies: ClientAddress,
 }
 
-pub(super) fn assemble(config: Config) -> Result<Assembled, StartError> {
-    let metrics = Arc::new(Metrics::default());
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+impl Lasting {
+    pub(super) fn open(config: &Config) -> Result<Self, StartError> {
+        let metrics = Arc::new(Metrics::default());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let store = Arc::new(open_store(&config.store)?);
+        let cache = CacheSettings {
+            entries_max: config.cache.entries_max,
+            lifetime_max: config.cache.lifetime_max,
+            staleness_max: config.revocation.max_staleness,
+            lookup_timeout: LOOKUP_TIMEOUT,
+        };
+        let records =
+            Records::new(Arc::clone(&store), Arc::clone(&clock), cache, Arc::clone(&metrics));
+        let connections = ConnectionCount::new(config.limits.connections_max, Arc::clone(&metrics));
+        Ok(Self {
+            metrics,
+            records: Arc::new(records),
+            streams: Arc::new(OpenStreams::new()),
+            usage: Arc::default(),
+            connections: Arc::new(connections),
+            clock,
+            origins: Arc::new(BoundOrigins::new(store)),
+            rates: rates(config),
+            // Kept only where somebody can look at it.
+            activity: config.console.credential.is_some().then(Arc::default),
+        })
+    }
+
+    /// Holds what lasts to other limits.
+    pub(super) fn limit(&self, limits: SharedLimits) {
+        self.connections.limit(limits.connections_max);
+    }
+}
+
+impl SharedLimits {
+    pub(super) fn of(config: &Config) -> Self {
+        Self { connections_max: connections_max(&config.limits) }
+    }
+}
+
+/// Puts together what a configuration comes to. Nothing changes if it cannot be.
+pub(super) fn assemble(config: Config, lasting: &Lasting) -> Result<Assembled, StartError> {
     let routes = match &config.routes {
         None => RouteTable::built_in(),
         Some(path) => {
@@ -49,48 +119,56 @@ pub(super) fn assemble(config: Config) -> Result<Assembled, StartError> {
         }
     }
     .map_err(StartError::Routes)?;
+    let in_shadow: Vec<&str> = config
+        .accounts
+        .iter()
+        .filter(|account| !account.enforce)
+        .map(|account| account.name.as_str())
+        .collect();
+    lasting.metrics.shadow_accounts.set(i64::try_from(in_shadow.len()).unwrap_or(i64::MAX));
+    for account in in_shadow {
+        tracing::warn!(
+            account,
+            "SHADOW MODE: the policy is not enforced for this account's tokens, every request that \
+             it refuses is forwarded"
+        );
+    }
     let accounts = Accounts::new(&config.accounts, config.upstream.credential.as_ref())
         .map_err(|e| StartError::Credential(e.to_string()))?;
-    let store = Arc::new(open_store(&config.store)?);
-    let cache = CacheSettings {
-        entries_max: config.cache.entries_max,
-        lifetime_max: config.cache.lifetime_max,
-        staleness_max: config.revocation.max_staleness,
-        lookup_timeout: LOOKUP_TIMEOUT,
-    };
-    let records =
-        Arc::new(Records::new(Arc::clone(&store), Arc::clone(&clock), cache, Arc::clone(&metrics)));
-    let streams = Arc::new(OpenStreams::new());
+    let (identities, admin_identities) = identities(&config.tls)?;
+    let upstream_tls = config.upstream.tls.as_ref().map(|tls| {
+        PeerTls::read(&config.upstream.host, tls.authorities.as_deref(), tls.own.as_ref())
+    });
     let rules = rules(&config);
-    let rates = rates(&config);
+    let rates = lasting.rates.renewed(rates(&config));
+    let metrics = Arc::clone(&lasting.metrics);
     let keys = Arc::new(config.tokens.keys);
     let token_api = Arc::new(TokenApi {
-        records: Arc::clone(&records),
-        streams: Arc::clone(&streams),
+        records: Arc::clone(&lasting.records),
+        streams: Arc::clone(&lasting.streams),
         keys: Arc::clone(&keys),
         lifetime_max: signed(config.tokens.max_lifetime),
         metrics: Arc::clone(&metrics),
     });
-    // Kept only where somebody can look at it.
-    let activity = config.console.credential.is_some().then(Arc::<Activity>::default);
     let shared_by = config.limits.shared_by;
+    let limits = &config.limits;
     let gate = Arc::new(Gate {
-        activity,
+        activity: lasting.activity.clone(),
         routes,
         accounts,
         keys,
-        records,
-        streams,
+        records: Arc::clone(&lasting.records),
+        streams: Arc::clone(&lasting.streams),
         rates,
-        usage: UsageBook::default(),
-        origins: BoundOrigins::new(store),
+        usage: Arc::clone(&lasting.usage),
+        origins: Arc::clone(&lasting.origins),
         owners: Owners::default(),
-        clock,
+        clock: Arc::clone(&lasting.clock),
         metrics: Arc::clone(&metrics),
         rules,
     });
-    let limits = &config.limits;
-    let connections = Arc::new(ConnectionCount::new(connections_max(limits), metrics));
+    let (handshakes_max, handshake_timeout) =
+        (config.tls.handshakes_max, config.tls.handshake_timeout);
     Ok(Assembled {
         gate,
         token_api,
@@ -104,12 +182,38 @@ pub(super) fn assemble(config: Config) -> Result<Assembled, StartError> {
             keep_alive_timeout: limits.keep_alive_timeout,
             write_stall_timeout: limits.write_stall_timeout,
         },
-        connections,
+        streams_max: limits.connection_streams_max,
         upstream: Arc::new(config.upstream),
         peers: config.decision.peers,
         admin_credential: config.console.credential,
         shared_by,
+        upstream_tls: upstream_tls.transpose()?,
+        identities,
+        admin_identities,
+        proxies: config.proxies,
+        handshakes: Arc::new(Handshakes::new(handshakes_max, handshake_timeout, metrics)),
     })
+}
+
+/// Reads the files that a configuration names, for nothing but to see whether they can be used.
+pub fn check_files(config: &Config) -> Result<(), StartError> {
+    identities(&config.tls)?;
+    if let Some(tls) = &config.upstream.tls {
+        PeerTls::read(&config.upstream.host, tls.authorities.as_deref(), tls.own.as_ref())?;
+    }
+    Ok(())
+}
+
+/// The certificates of the public listener and of the admin listener.
+fn identities(tls: &Tls) -> Result<(Option<Identities>, Option<Identities>), StartError> {
+    let public = Identities::read(&tls.certificates, &[HTTP_2, HTTP_11], None)?;
+    let admin = match tls.admin {
+        AdminListener::Clear => None,
+        AdminListener::Tls => {
+            Identities::read(&tls.certificates, &[HTTP_11], tls.admin_clients.as_deref())?
+        }
+    };
+    Ok((public, admin))
 }
 
 /// As many connections as are configured, if the process has the descriptors for them: without any,
@@ -145,6 +249,7 @@ fn rules(config: &Config) -> Rules {
         },
         redacted_answer_bytes_max: limits.redacted_answer_bytes_max,
         expiry_grace: signed(config.streams.expiry_grace),
+        trace_one_in: config.traces.one_in(),
     }
 }
 

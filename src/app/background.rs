@@ -43,23 +43,23 @@ pub(super) struct Signals {
 }
 
 pub(super) fn start(
-    assembled: Arc<Assembled>,
+    assembled: watch::Receiver<Arc<Assembled>>,
     admin: TcpListener,
     signals: Signals,
 ) -> Result<JoinHandle<()>, StartError> {
     spawn_thread("ckgate-background".to_owned(), move |runtime| {
         runtime.block_on(async move {
             let mut stopped = signals.stopped.clone();
-            let gate = Arc::clone(&assembled.gate);
+            let gate = Arc::clone(&assembled.borrow().gate);
             spawn_local(follow(Arc::clone(&gate)));
             spawn_local(keep_streams(Arc::clone(&gate)));
             spawn_local(keep_usage(Arc::clone(&gate)));
-            if assembled.shared_by == SharedBy::Cluster {
+            if assembled.borrow().shared_by == SharedBy::Cluster {
                 spawn_local(share(Arc::clone(&gate)));
             }
             let counted = Arc::clone(&gate);
             spawn_local(sweep(Arc::clone(&gate)));
-            spawn_local(admin::serve(Rc::new(admin::Admin::new(&assembled, signals)), admin));
+            spawn_local(admin::serve(Rc::new(admin::Admin::new(assembled, signals)), admin));
             let _ = stopped.wait_for(|stopped| *stopped).await;
             write_usage(&counted).await;
         });

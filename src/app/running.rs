@@ -1,18 +1,26 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::assemble::assemble;
+use super::assemble::{Assembled, Lasting, SharedLimits, assemble};
+use super::handover::{self, Inherited, Invocation};
+use super::reload::{self, Files, Load};
+use super::traces::Spans;
 use super::{background, logging, worker};
+use crate::audit_log::{AuditLog, AuditLogError};
 use crate::config::Config;
 use crate::policy::RouteProblem;
 use crate::server;
 use crate::store::{OpenError, PostgresError};
+use crate::telemetry::Metrics;
+use crate::tls::TlsError;
 
 /// Why the gate did not start.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +40,12 @@ pub enum StartError {
     /// The shared store cannot be opened.
     #[error("the shared store cannot be opened")]
     SharedStore(#[source] PostgresError),
+    /// The audit log cannot be kept.
+    #[error(transparent)]
+    Audit(#[from] AuditLogError),
+    /// Certificates or keys cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A listener cannot be bound.
     #[error("`{address}` cannot be listened on")]
     Listen {
@@ -50,57 +64,56 @@ pub enum StartError {
 }
 
 /// A gate that runs, on threads of its own. Dropping it without [`Running::stop`] leaves it running.
-#[derive(Debug)]
 pub struct Running {
     public: SocketAddr,
     admin: SocketAddr,
     control: Option<SocketAddr>,
     decision: Option<SocketAddr>,
     decision_grpc: Option<SocketAddr>,
+    lasting: Lasting,
+    assembled: watch::Sender<Arc<Assembled>>,
+    /// The listening sockets, to be handed to the next gate.
+    sockets: Vec<(&'static str, TcpListener)>,
     draining: watch::Sender<bool>,
     stopped: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
     background: JoinHandle<()>,
 }
 
-/// The sockets of a gate, bound before anything else is started.
-struct Listeners {
-    public: TcpListener,
-    admin: TcpListener,
-    control: Option<TcpListener>,
-    decision: Option<TcpListener>,
-    decision_grpc: Option<TcpListener>,
-}
+/// The sockets of a gate, bound before anything else is started, each with its name.
+struct Listeners(Vec<(&'static str, TcpListener)>);
 
 /// Starts a gate. When this returns, its listeners take connections.
 pub fn start(config: Config) -> Result<Running, StartError> {
-    let listeners = Listeners::bind(&config)?;
+    start_on(config, &mut Inherited::none())
+}
+
+/// The same, on sockets that are open already, as far as there are any.
+fn start_on(config: Config, inherited: &mut Inherited) -> Result<Running, StartError> {
+    let listeners = Listeners::bind(&config, inherited)?;
     let workers = config.server.workers;
     let drain_timeout = config.server.drain_timeout;
-    let Listeners { public, admin, control, decision, decision_grpc } = listeners;
-    let address = |listener: &TcpListener| listener.local_addr().map_err(StartError::Thread);
-    let (public_address, admin_address) = (address(&public)?, address(&admin)?);
-    let address_if_set =
-        |listener: &Option<TcpListener>| listener.as_ref().map(address).transpose();
-    let control_address = address_if_set(&control)?;
-    let decision_address = address_if_set(&decision)?;
-    let decision_grpc_address = address_if_set(&decision_grpc)?;
+    let (public_address, admin_address) =
+        (listeners.address("public")?, listeners.address("admin")?);
 
-    let assembled = Arc::new(assemble(config)?);
+    let lasting = Lasting::open(&config)?;
+    lasting.limit(SharedLimits::of(&config));
+    let (assembled, assembled_seen) = watch::channel(Arc::new(assemble(config, &lasting)?));
     let (draining, drain_seen) = watch::channel(false);
     let (stopped, stop_seen) = watch::channel(false);
     let signals = background::Signals { draining: drain_seen.clone(), stopped: stop_seen };
-    let background = background::start(Arc::clone(&assembled), admin, signals)?;
+    let background =
+        background::start(assembled_seen.clone(), listeners.clone_of("admin")?, signals)?;
     let mut handles = Vec::with_capacity(workers);
     for number in 0..workers {
-        let clone = |listener: &TcpListener| listener.try_clone().map_err(StartError::Thread);
         handles.push(worker::start(worker::Seed {
             number,
-            assembled: Arc::clone(&assembled),
-            public: clone(&public)?,
-            control: control.as_ref().map(clone).transpose()?,
-            decision: decision.as_ref().map(clone).transpose()?,
-            decision_grpc: decision_grpc.as_ref().map(clone).transpose()?,
+            assembled: assembled_seen.clone(),
+            connections: Arc::clone(&lasting.connections),
+            public: listeners.clone_of("public")?,
+            control: listeners.clone_if_set("control")?,
+            decision: listeners.clone_if_set("decision")?,
+            decision_grpc: listeners.clone_if_set("decision_grpc")?,
             draining: drain_seen.clone(),
             drain_timeout,
         })?);
@@ -108,9 +121,12 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     Ok(Running {
         public: public_address,
         admin: admin_address,
-        control: control_address,
-        decision: decision_address,
-        decision_grpc: decision_grpc_address,
+        control: listeners.address_if_set("control")?,
+        decision: listeners.address_if_set("decision")?,
+        decision_grpc: listeners.address_if_set("decision_grpc")?,
+        sockets: listeners.0,
+        lasting,
+        assembled,
         draining,
         stopped,
         workers: handles,
@@ -119,18 +135,30 @@ pub fn start(config: Config) -> Result<Running, StartError> {
 }
 
 /// Runs a gate until the process is told to end (SIGTERM, SIGINT), then drains it.
-pub fn serve(config: Config) -> Result<(), StartError> {
-    let _log = logging::init(&config.log);
+///
+/// On SIGHUP, and when a file of the configuration changes, `load` is asked for it again.
+/// On SIGUSR2 the program is started again with the same sockets, and takes over once it listens.
+pub fn serve(config: Config, load: Load, invocation: &Invocation) -> Result<(), StartError> {
+    let mut inherited = Inherited::take(invocation.listener_names.as_deref());
+    handover::raise_descriptor_limit();
+    let audit = config.audit.file.as_deref().map(AuditLog::open).transpose()?;
+    let log = logging::init(&config.log, audit, Spans::start(&config.traces)?);
+    let mut files = Files::of(&config, load);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(StartError::Thread)?;
-    let (mut terminate, mut interrupt) = {
+    let (mut terminate, mut interrupt, mut hangup, mut hand_over) = {
         let _context = runtime.enter();
         let listen = |kind| signal(kind).map_err(StartError::Thread);
-        (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?)
+        (
+            listen(SignalKind::terminate())?,
+            listen(SignalKind::interrupt())?,
+            listen(SignalKind::hangup())?,
+            listen(SignalKind::user_defined2())?,
+        )
     };
-    let running = start(config)?;
+    let running = start_on(config, &mut inherited)?;
     tracing::info!(
         listen.public = %running.public,
         listen.admin = %running.admin,
@@ -140,13 +168,22 @@ pub fn serve(config: Config) -> Result<(), StartError> {
         version = env!("CARGO_PKG_VERSION"),
         "listening"
     );
+    handover::relieve(invocation);
+    handover::tell_systemd(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
     runtime.block_on(async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        let mut look = tokio::time::interval(reload::INTERVAL);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = interrupt.recv() => return,
+                _ = hangup.recv() => files.reload(&running, &log),
+                _ = hand_over.recv() => running.hand_over(invocation),
+                _ = look.tick() => if files.have_changed() { files.reload(&running, &log) },
+            }
         }
     });
     tracing::info!("draining");
+    handover::tell_systemd(&[NotifyState::Stopping]);
     running.stop();
     tracing::info!("stopped");
     Ok(())
@@ -171,10 +208,41 @@ impl Running {
         self.control
     }
 
+    /// Starts the next gate on the same sockets. If it cannot be started, this one goes on alone.
+    fn hand_over(&self, invocation: &Invocation) {
+        let sockets = self.sockets.iter().map(|(name, socket)| {
+            let socket = socket.try_clone()?;
+            Ok::<_, io::Error>((*name, OwnedFd::from(socket)))
+        });
+        let started = sockets
+            .collect::<Result<Vec<_>, _>>()
+            .and_then(|sockets| handover::start_successor(invocation, sockets));
+        match started {
+            Ok(()) => tracing::info!("the next gate was started"),
+            Err(error) => tracing::error!(%error, "the next gate cannot be started"),
+        }
+    }
+
+    /// What the gate counts.
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.lasting.metrics
+    }
+
+    /// Goes on with another configuration, in one step: each request is judged by the old one or by
+    /// the new one. If the new one cannot be used, nothing changes.
+    pub fn reload(&self, config: Config) -> Result<(), StartError> {
+        let limits = SharedLimits::of(&config);
+        let assembled = assemble(config, &self.lasting)?;
+        self.lasting.limit(limits);
+        let _ = self.assembled.send(Arc::new(assembled));
+        Ok(())
+    }
+
     /// Drains and stops the gate: it is no longer ready, takes no connection, lets requests and
     /// streams under way end, cuts what is left at the deadline, and returns when all is done.
     pub fn stop(self) {
         let _ = self.draining.send(true);
+        drop(self.sockets);
         for worker in self.workers {
             // A worker that panicked has nothing left to drain.
             let _ = worker.join();
@@ -185,17 +253,52 @@ impl Running {
 }
 
 impl Listeners {
-    fn bind(config: &Config) -> Result<Self, StartError> {
-        let bind = |address| {
-            server::bind(address).map_err(|source| StartError::Listen { address, source })
-        };
-        Ok(Self {
-            public: bind(config.listen.public)?,
-            admin: bind(config.listen.admin)?,
-            control: config.listen.control.map(bind).transpose()?,
-            decision: config.listen.decision.map(bind).transpose()?,
-            decision_grpc: config.listen.decision_grpc.map(bind).transpose()?,
-        })
+    fn bind(config: &Config, inherited: &mut Inherited) -> Result<Self, StartError> {
+        let listen = &config.listen;
+        let wanted = [
+            ("public", Some(listen.public)),
+            ("admin", Some(listen.admin)),
+            ("control", listen.control),
+            ("decision", listen.decision),
+            ("decision_grpc", listen.decision_grpc),
+        ];
+        let wanted: Vec<_> =
+            wanted.into_iter().filter_map(|(name, address)| Some((name, address?))).collect();
+        let names: Vec<&str> = wanted.iter().map(|(name, _)| *name).collect();
+        let mut sockets = Vec::with_capacity(wanted.len());
+        for (name, address) in wanted {
+            let socket = match inherited.socket(name, &names) {
+                Ok(None) => server::bind(address),
+                open => {
+                    open.and_then(|socket| socket.ok_or_else(|| io::ErrorKind::NotFound.into()))
+                }
+            };
+            let socket = socket.map_err(|source| StartError::Listen { address, source })?;
+            sockets.push((name, socket));
+        }
+        Ok(Self(sockets))
+    }
+
+    fn find(&self, name: &str) -> Option<&TcpListener> {
+        self.0.iter().find(|(own, _)| *own == name).map(|(_, socket)| socket)
+    }
+
+    fn clone_if_set(&self, name: &str) -> Result<Option<TcpListener>, StartError> {
+        self.find(name).map(TcpListener::try_clone).transpose().map_err(StartError::Thread)
+    }
+
+    fn clone_of(&self, name: &str) -> Result<TcpListener, StartError> {
+        let missing = || StartError::Thread(io::ErrorKind::NotFound.into());
+        self.clone_if_set(name)?.ok_or_else(missing)
+    }
+
+    fn address_if_set(&self, name: &str) -> Result<Option<SocketAddr>, StartError> {
+        self.find(name).map(TcpListener::local_addr).transpose().map_err(StartError::Thread)
+    }
+
+    fn address(&self, name: &str) -> Result<SocketAddr, StartError> {
+        let missing = || StartError::Thread(io::ErrorKind::NotFound.into());
+        self.address_if_set(name)?.ok_or_else(missing)
     }
 }
 

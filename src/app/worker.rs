@@ -1,10 +1,9 @@
 //! One core: accepts connections, serves them to their end, and keeps its own upstream pool.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,17 +13,18 @@ use tokio::task::spawn_local;
 
 use super::assemble::Assembled;
 use super::running::{LAST_WORDS, StartError, spawn_thread};
+use super::serving::Serving;
 use crate::cache::Cut;
-use crate::decision_api::{self, DecisionApi};
-use crate::proxy::{self, Attention, Connection, Core, OwnRequest, TOKEN_API_PATH};
-use crate::server::{self, Accepted, Buffers, Wanted};
-use crate::token_api;
+use crate::decision_api;
+use crate::server::{self, Accepted, Buffers, ConnectionCount};
+use crate::tls;
 use crate::upstream::Client;
 
 /// What a worker is started with.
 pub(super) struct Seed {
     pub(super) number: usize,
-    pub(super) assembled: Arc<Assembled>,
+    pub(super) assembled: watch::Receiver<Arc<Assembled>>,
+    pub(super) connections: Arc<ConnectionCount>,
     pub(super) public: std::net::TcpListener,
     pub(super) control: Option<std::net::TcpListener>,
     pub(super) decision: Option<std::net::TcpListener>,
@@ -35,7 +35,7 @@ pub(super) struct Seed {
 
 /// Whether the token API answers on a listener.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum TokenApiHere {
+pub(super) enum TokenApiHere {
     Answers,
     IsElsewhere,
 }
@@ -49,40 +49,31 @@ enum Answers {
 }
 
 /// One core at work.
-struct Worker {
-    assembled: Arc<Assembled>,
-    core: Rc<Core>,
-    decision: Rc<DecisionApi>,
-    buffers: Rc<Buffers>,
-    draining: watch::Receiver<bool>,
+pub(super) struct Worker {
+    /// What the next request is judged by.
+    serving: RefCell<Rc<Serving>>,
+    pub(super) buffers: Rc<Buffers>,
+    pub(super) draining: watch::Receiver<bool>,
+    connections: Arc<ConnectionCount>,
     open: Cell<usize>,
     closed: Notify,
 }
 
 pub(super) fn start(seed: Seed) -> Result<JoinHandle<()>, StartError> {
-    let mut random = [0; 8];
-    getrandom::fill(&mut random).map_err(|_| StartError::Randomness)?;
-    let request_ids = u64::from_ne_bytes(random);
     spawn_thread(format!("ckgate-{}", seed.number), move |runtime| {
-        let Seed { assembled, draining, drain_timeout, .. } = seed;
-        let gate = Arc::clone(&assembled.gate);
-        let client = Client::new(Arc::clone(&assembled.upstream), Arc::clone(&gate.metrics));
-        // The configuration has checked the authority.
-        let Some(client) = client else { return };
-        let core = Rc::new(Core::new(gate, Rc::new(client), request_ids));
-        let decision = Rc::new(DecisionApi {
-            core: Rc::clone(&core),
-            peers: assembled.peers.clone(),
-            head: assembled.connection.head,
-        });
+        let Seed { mut assembled, connections, draining, drain_timeout, .. } = seed;
+        let first = Arc::clone(&assembled.borrow_and_update());
+        if first.identities.is_some() || first.upstream_tls.is_some() {
+            tls::warm_up();
+        }
+        let Some(serving) = Serving::of(first) else { return };
         let worker = Rc::new(Worker {
-            core,
-            decision,
+            serving: RefCell::new(Rc::new(serving)),
             buffers: Rc::default(),
             draining,
+            connections,
             open: Cell::new(0),
             closed: Notify::new(),
-            assembled,
         });
         let on_public = match seed.control {
             Some(_) => TokenApiHere::IsElsewhere,
@@ -94,7 +85,10 @@ pub(super) fn start(seed: Seed) -> Result<JoinHandle<()>, StartError> {
             (seed.decision, Answers::Decision),
             (seed.decision_grpc, Answers::DecisionGrpc),
         ];
-        runtime.block_on(worker.run(listeners, drain_timeout));
+        runtime.block_on(async {
+            spawn_local(Rc::clone(&worker).follow(assembled));
+            worker.run(listeners, drain_timeout).await;
+        });
     })
 }
 
@@ -117,11 +111,11 @@ impl Worker {
             let _ = task.await;
         }
         if tokio::time::timeout(drain_timeout, self.emptied()).await.is_err() {
-            self.core.gate.streams.cut_all(Cut::Shutdown);
+            self.serving().core.gate.streams.cut_all(Cut::Shutdown);
             let _ = tokio::time::timeout(LAST_WORDS, self.emptied()).await;
         }
         pruning.abort();
-        self.core.tell_usage();
+        self.serving().core.tell_usage();
     }
 
     async fn emptied(&self) {
@@ -134,8 +128,9 @@ impl Worker {
         let mut interval = tokio::time::interval(Client::PRUNE_INTERVAL);
         loop {
             interval.tick().await;
-            self.core.upstream.prune();
-            self.core.tell_usage();
+            let serving = self.serving();
+            serving.core.upstream.prune();
+            serving.core.tell_usage();
         }
     }
 
@@ -145,8 +140,7 @@ impl Worker {
             Err(error) => return tracing::error!(%error, "a listener cannot be used"),
         };
         loop {
-            let (stream, address, accepted) =
-                server::accept(&listener, &self.assembled.connections).await;
+            let (stream, address, accepted) = server::accept(&listener, &self.connections).await;
             self.open.set(self.open.get() + 1);
             spawn_local(Rc::clone(&self).serve(stream, address, accepted, answers));
         }
@@ -159,18 +153,12 @@ impl Worker {
         accepted: Accepted,
         answers: Answers,
     ) {
-        let draining = self.draining.clone();
-        let decision = Rc::clone(&self.decision);
-        let settings = self.assembled.connection;
-        let buffers = Rc::clone(&self.buffers);
         match answers {
-            Answers::DataPath(token_api) => self.serve_callers(stream, address, token_api).await,
-            Answers::Decision => {
-                decision_api::serve_http(decision, stream, address, (settings, buffers), draining)
-                    .await;
+            Answers::DataPath(token_api) => {
+                self.serve_client(stream, address.ip(), token_api).await;
             }
-            Answers::DecisionGrpc => {
-                decision_api::serve_grpc(decision, stream, address, draining).await;
+            Answers::Decision | Answers::DecisionGrpc => {
+                self.serve_decisions(stream, address, answers).await;
             }
         }
         drop(accepted);
@@ -178,35 +166,30 @@ impl Worker {
         self.closed.notify_one();
     }
 
-    async fn serve_callers(&self, stream: TcpStream, address: SocketAddr, token_api: TokenApiHere) {
-        let connection = Rc::new(Connection::new(address.ip()));
-        let service = async |incoming| {
-            let own = async |request: OwnRequest<'_>| self.answer_own(request, token_api).await;
-            proxy::handle(&self.core, &connection, incoming, own).await
-        };
-        let watchdog = |cx: &mut Context<'_>| -> Poll<Wanted> {
-            connection.poll_attention(cx).map(|attention| match attention {
-                Attention::Look => Wanted::Attention,
-                Attention::End => Wanted::End,
-            })
-        };
-        let settings = self.assembled.connection;
-        let draining = self.draining.clone();
-        let buffers = Rc::clone(&self.buffers);
-        server::serve_connection(stream, settings, buffers, service, draining, watchdog).await;
+    async fn serve_decisions(&self, stream: TcpStream, address: SocketAddr, answers: Answers) {
+        let serving = self.serving();
+        let (decision, draining) = (Rc::clone(&serving.decision), self.draining.clone());
+        let settings = (serving.assembled.connection, Rc::clone(&self.buffers));
+        if matches!(answers, Answers::DecisionGrpc) {
+            decision_api::serve_grpc(decision, stream, address, draining).await;
+        } else {
+            decision_api::serve_http(decision, stream, address, settings, draining).await;
+        }
     }
 
-    async fn answer_own(
-        &self,
-        request: OwnRequest<'_>,
-        token_api: TokenApiHere,
-    ) -> Option<(&'static str, http::Response<bytes::Bytes>)> {
-        if token_api == TokenApiHere::IsElsewhere {
-            return None;
+    /// What requests are judged by from now on. Whoever serves one keeps it to the request's end.
+    pub(super) fn serving(&self) -> Rc<Serving> {
+        Rc::clone(&self.serving.borrow())
+    }
+
+    /// Takes up each new configuration.
+    async fn follow(self: Rc<Self>, mut assembled: watch::Receiver<Arc<Assembled>>) {
+        while assembled.changed().await.is_ok() {
+            let next = Serving::of(Arc::clone(&assembled.borrow_and_update()));
+            if let Some(next) = next {
+                self.serving().core.tell_usage();
+                *self.serving.borrow_mut() = Rc::new(next);
+            }
         }
-        let OwnRequest { account, head, body, request_id, now } = request;
-        let path_below = head.uri.path().strip_prefix(TOKEN_API_PATH)?;
-        let asked = token_api::Asked { account, head, path_below, body, request_id, now };
-        Some(self.assembled.token_api.answer(asked).await)
     }
 }

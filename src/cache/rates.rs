@@ -71,6 +71,12 @@ impl Rates {
         Self { default, accounts, gates: Arc::new(AtomicU32::new(1)), by_token }
     }
 
+    /// Other allowances in the place of these, shared among as many gates.
+    #[must_use]
+    pub fn renewed(&self, next: Self) -> Self {
+        Self { gates: Arc::clone(&self.gates), ..next }
+    }
+
     /// How many gates share what each token may ask for.
     pub fn share_among(&self, gates: u32) {
         self.gates.store(gates.max(1), Ordering::Relaxed);

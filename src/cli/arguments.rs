@@ -43,8 +43,28 @@ pub(super) enum Command {
     /// Create, list and delete client tokens at a running gate.
     #[command(subcommand)]
     Token(Token),
+    /// Read the audit log.
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page.
+    Man,
     /// Try everything in one process, with a small stand-in agents API.
     Demo(Demo),
+}
+
+#[derive(Subcommand)]
+pub(super) enum Audit {
+    /// Follow the chain through the files, and find what was removed, changed or moved.
+    Verify {
+        /// The files of the log, oldest first.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
 }
 
 #[derive(Args)]
@@ -221,6 +241,9 @@ pub(super) struct Gate {
     /// The gate's base URL.
     #[arg(long = "gate", value_name = "URL", default_value = "http://127.0.0.1:8284")]
     pub(super) url: String,
+    /// The authorities of an https gate's certificate, in PEM; without it, those that the web trusts.
+    #[arg(long = "gate-ca", value_name = "FILE")]
+    pub(super) ca: Option<PathBuf>,
     /// The variable that holds the server key.
     #[arg(long, value_name = "NAME", default_value = "CKGATE_SERVER_KEY")]
     pub(super) server_key_env: String,

@@ -1,10 +1,11 @@
-//! One request to a gate over plain HTTP.
+//! One request to a gate, within TLS if its URL says so.
 //!
 //! Must always hold: the server key goes to the host that the operator named and nowhere else (no
 //! redirect is followed), and neither a slow nor a talkative peer can hold the command up.
 
 use std::error::Error;
 use std::future::Future;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,10 +13,13 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use crate::config::HttpTarget;
+use crate::tls::{PeerTls, TlsError};
 use crate::token::Secret;
 
 /// Longest time to connect.
@@ -28,6 +32,7 @@ const ANSWER_BYTES_MAX: usize = 32 << 20;
 /// Speaks to one gate.
 pub(super) struct GateClient {
     target: HttpTarget,
+    tls: Option<PeerTls>,
     server_key: Secret,
 }
 
@@ -54,6 +59,8 @@ pub(super) struct Answer {
 pub(super) enum AskError {
     #[error("`--gate` {0}")]
     Url(String),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("cannot start")]
     Start(#[source] std::io::Error),
     #[error("cannot connect to the gate at `{authority}`")]
@@ -67,10 +74,12 @@ pub(super) enum AskError {
 }
 
 impl GateClient {
-    /// A client for the gate at `url`.
-    pub(super) fn new(url: &str, server_key: Secret) -> Result<Self, AskError> {
+    /// A client for the gate at `url`, verified by the authorities in the file `ca`, or else by those
+    /// that the web trusts.
+    pub(super) fn new(url: &str, ca: Option<&Path>, server_key: Secret) -> Result<Self, AskError> {
         let target = HttpTarget::parse(url).map_err(AskError::Url)?;
-        Ok(Self { target, server_key })
+        let tls = target.is_tls.then(|| PeerTls::read(&target.host, ca, None)).transpose()?;
+        Ok(Self { target, tls, server_key })
     }
 
     /// Asks, and waits for the whole answer.
@@ -82,8 +91,22 @@ impl GateClient {
             let stream = self.in_time(CONNECT_TIMEOUT, connect).await?.map_err(|source| {
                 AskError::Connect { authority: self.target.authority.clone(), source }
             })?;
-            self.in_time(ANSWER_TIMEOUT, exchange(stream, request)).await?.map_err(AskError::Answer)
+            let Some(tls) = &self.tls else {
+                return self.finish(exchange(stream, request)).await;
+            };
+            let shaking = TlsConnector::from(tls.config()).connect(tls.name(), stream);
+            let stream = self.in_time(CONNECT_TIMEOUT, shaking).await?.map_err(|source| {
+                AskError::Connect { authority: self.target.authority.clone(), source }
+            })?;
+            self.finish(exchange(stream, request)).await
         })
+    }
+
+    async fn finish(
+        &self,
+        exchange: impl Future<Output = Result<Answer, Box<dyn Error + Send + Sync>>>,
+    ) -> Result<Answer, AskError> {
+        self.in_time(ANSWER_TIMEOUT, exchange).await?.map_err(AskError::Answer)
     }
 
     fn request(&self, question: Question) -> Result<Request<Full<Bytes>>, AskError> {
@@ -114,7 +137,7 @@ impl GateClient {
 }
 
 async fn exchange(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     request: Request<Full<Bytes>>,
 ) -> Result<Answer, Box<dyn Error + Send + Sync>> {
     let (mut sender, connection) =

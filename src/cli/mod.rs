@@ -6,6 +6,8 @@
 //! showing one is the command's purpose.
 
 mod arguments;
+mod audit;
+mod documents;
 mod explain;
 mod gate_client;
 mod key;
@@ -39,8 +41,9 @@ pub fn run(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let parsed = match Arguments::try_parse_from(&arguments) {
+        Ok(parsed) => parsed,
         Err(error) => {
             // Nothing is left to be done if not even this can be printed.
             let _ = error.print();
@@ -51,7 +54,7 @@ pub fn run(
     let lossy = |text: OsString| text.to_string_lossy().into_owned();
     let environment: Environment =
         environment.into_iter().map(|(name, value)| (lossy(name), lossy(value))).collect();
-    match execute(arguments.command, environment) {
+    match execute(parsed.command, environment, arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr().lock(), "{}", with_causes(error.as_ref()));
@@ -60,12 +63,13 @@ pub fn run(
     }
 }
 
-fn execute(command: Command, environment: Environment) -> Outcome {
+fn execute(command: Command, environment: Environment, arguments: Vec<OsString>) -> Outcome {
     match command {
-        Command::Serve(options) => serve(options, environment),
+        Command::Serve(options) => serve(options, environment, arguments),
         Command::Check { file } => {
             let config = Config::check(Some(&file), environment, CommandLine::default())?;
             routes::read(config.routes.as_deref())?;
+            app::check_files(&config)?;
             print_line("ok")
         }
         Command::Routes(options) => routes::execute(&options),
@@ -81,14 +85,24 @@ fn execute(command: Command, environment: Environment) -> Outcome {
         Command::Key(command) => key::execute(&command, &environment),
         Command::Store(command) => store::execute(&command, &environment),
         Command::Token(command) => token::execute(command, &environment),
+        Command::Audit(command) => audit::execute(&command),
+        Command::Completions { shell } => documents::completions(shell),
+        Command::Man => documents::man(),
         Command::Demo(options) => run_demo(options, &environment),
     }
 }
 
-fn serve(options: Serve, environment: Environment) -> Outcome {
+fn serve(options: Serve, environment: Environment, arguments: Vec<OsString>) -> Outcome {
+    let invocation = app::Invocation {
+        arguments,
+        listener_names: environment.get("LISTEN_FDNAMES").cloned(),
+        predecessor: environment.get("CKGATE_PREDECESSOR").cloned(),
+    };
     let command_line = CommandLine { upstream: options.upstream, listen: options.listen };
-    let config = Config::load(options.config.as_deref(), environment, command_line)?;
-    Ok(app::serve(config)?)
+    let file = options.config;
+    let load = move || Config::load(file.as_deref(), environment.clone(), command_line.clone());
+    let config = load()?;
+    Ok(app::serve(config, Box::new(load), &invocation)?)
 }
 
 fn run_demo(options: Demo, environment: &Environment) -> Outcome {

@@ -119,7 +119,7 @@ fn ask(gate: &Gate, environment: &Environment, question: Question) -> Outcome {
     if !is_server_key(server_key.expose()) {
         return Err(format!("the variable `{}` holds no server key", gate.server_key_env).into());
     }
-    let answer = GateClient::new(&gate.url, server_key)?.ask(question)?;
+    let answer = GateClient::new(&gate.url, gate.ca.as_deref(), server_key)?.ask(question)?;
     if answer.status.is_success() { print_answer(&answer) } else { Err(refusal(&answer)) }
 }
 

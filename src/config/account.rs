@@ -26,6 +26,8 @@ pub struct Account {
     pub credential: Option<Secret>,
     /// Limits of its tokens, where they have none of their own. Default: none, as for all.
     pub limits: TokenLimits,
+    /// Whether refusals by the policy hold for its tokens. Default true; false is shadow mode.
+    pub enforce: bool,
     /// The Letta user this account acts as, `user-` and a UUID of version 4. Default: not set.
     pub user_id: Option<String>,
 }
@@ -93,13 +95,14 @@ fn account(
     });
     let server_keys = server_keys(section, keys_seen);
     let credential = upstream::credential(section, false);
+    let enforce = section.boolean("enforce", true);
     let user_id = section.parsed("user_id", user_id);
     let limits = section.section("limits", |section| TokenLimits {
         requests_per_minute: section.integer_or_none("requests_per_minute", 1..=1_000_000),
         concurrent_streams: section.integer_or_none("concurrent_streams", 1..=10_000),
         stream_seconds: section.integer_or_none("stream_seconds", 1..=86_400),
     });
-    Some(Account { name: name?, server_keys, credential, limits, user_id })
+    Some(Account { name: name?, server_keys, credential, limits, enforce, user_id })
 }
 
 fn server_keys(section: &mut Section<'_>, keys_seen: &mut Vec<(Secret, String)>) -> Vec<Secret> {

@@ -4,9 +4,11 @@ use url::{Host, Url};
 
 use super::problem::quoted;
 
-/// What an `http://` URL of a host and a port comes down to.
+/// What an `http://` or `https://` URL of a host and a port comes down to.
 pub(crate) struct HttpTarget {
-    /// `host:port` as it is sent in `Host`; port 80 is left out.
+    /// Whether it is `https`.
+    pub(crate) is_tls: bool,
+    /// `host:port` as it is sent in `Host`; the scheme's own port is left out.
     pub(crate) authority: String,
     /// The host to connect to, without brackets.
     pub(crate) host: String,
@@ -19,11 +21,10 @@ pub(crate) struct HttpTarget {
 impl HttpTarget {
     /// Parses a URL. Its error ends the sentence "the URL …" and never shows a password.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let Some(rest) = text.strip_prefix("http://") else {
-            return Err(match text.split_once("://") {
-                Some(("https", _)) => "is https, which is not supported yet: use http".to_owned(),
-                _ => "must start with `http://`".to_owned(),
-            });
+        let (is_tls, rest) = match text.split_once("://") {
+            Some(("http", rest)) => (false, rest),
+            Some(("https", rest)) => (true, rest),
+            _ => return Err("must start with `http://` or `https://`".to_owned()),
         };
         if rest.contains('@') {
             // Not shown: what stands before the @ may be a password.
@@ -52,6 +53,7 @@ impl HttpTarget {
             None => host.to_string(),
         };
         Ok(Self {
+            is_tls,
             authority,
             host: address.map_or_else(|| host.to_string(), |address| address.to_string()),
             port: url.port_or_known_default().ok_or_else(malformed)?,
@@ -62,6 +64,7 @@ impl HttpTarget {
     /// This address and port.
     pub(crate) fn at(address: Ipv4Addr, port: u16) -> Self {
         Self {
+            is_tls: false,
             authority: format!("{address}:{port}"),
             host: address.to_string(),
             port,

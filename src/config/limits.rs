@@ -41,6 +41,8 @@ pub struct Limits {
     pub query_pairs_max: usize,
     /// Connections open at once. Default 10 000.
     pub connections_max: usize,
+    /// Requests under way at once on one HTTP/2 connection. Default 100.
+    pub connection_streams_max: u32,
     /// Requests a minute for one token; 0 = any number. Default 600.
     pub requests_per_minute_per_token: u32,
     /// Who shares a token's requests a minute and its streams. Default all gates on one store.
@@ -112,6 +114,7 @@ impl Limits {
             ),
             query_pairs_max: section.integer("query_pairs_max", default.query_pairs_max, 8..=1000),
             connections_max: section.integer("connections_max", 10_000, 1..=1_000_000),
+            connection_streams_max: section.integer("connection_streams_max", 100, 1..=10_000),
             requests_per_minute_per_token: section.integer(
                 "requests_per_minute_per_token",
                 600,

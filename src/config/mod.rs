@@ -9,11 +9,13 @@
 //! What was typed (`raw`) becomes what is used in one pass (`reader`), one file a section.
 
 mod account;
+mod client_address;
 mod console;
 mod decision;
 mod http_target;
 mod limits;
 mod listen;
+mod observe;
 mod problem;
 mod raw;
 mod reader;
@@ -21,6 +23,7 @@ mod rules;
 mod secret;
 mod server;
 mod store;
+mod tls;
 mod tokens;
 mod upstream;
 
@@ -34,16 +37,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use account::{Account, SERVER_KEY_PREFIX, is_server_key};
+pub use client_address::{ClientAddress, Told};
 pub use console::Console;
 pub use decision::Decision;
 pub use limits::{Limits, SharedBy};
 pub use listen::Listen;
+pub use observe::{Audit, Collector, Traces};
 pub use problem::Problems;
 pub use rules::{Cache, Cors, HostnameRules, Preflight, Revocation, Streams, WithoutOrigin};
 pub use server::{Log, LogFormat, Server};
 pub use store::{PostgresConfig, StoreConfig, StoreTls};
+pub use tls::{AdminListener, Tls};
 pub use tokens::Tokens;
-pub use upstream::{Upstream, is_metadata_address};
+pub use upstream::{Upstream, UpstreamTls, is_metadata_address};
 
 pub(crate) use http_target::HttpTarget;
 pub(crate) use problem::quoted;
@@ -62,6 +68,8 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 pub struct Config {
     /// Where the gate answers.
     pub listen: Listen,
+    /// Which certificates the gate shows.
+    pub tls: Tls,
     /// The agents API behind the gate.
     pub upstream: Upstream,
     /// The owners of server keys and tokens; at least one has a key.
@@ -90,9 +98,18 @@ pub struct Config {
     pub server: Server,
     /// What is logged, and how.
     pub log: Log,
+    /// Which proxies in front are believed.
+    pub proxies: ClientAddress,
+    /// Where the audit log is kept.
+    pub audit: Audit,
+    /// Where traces go.
+    pub traces: Traces,
     /// A file that takes the place of the built-in route table. From `routes.file`, default: not
     /// set.
     pub routes: Option<PathBuf>,
+    /// Every file that was read, or will be, for this configuration: its own, secrets, certificates,
+    /// the route table.
+    pub files: Vec<PathBuf>,
 }
 
 /// What the command line says about the configuration; it wins over the file and the environment.
@@ -115,7 +132,10 @@ impl Config {
     ) -> Result<Self, Problems> {
         let text = read_file(file)?;
         let typed = Typed { text: &text, environment, command_line };
-        resolve(typed, MissingKeyFile::Create).map_err(|found| problems_in(file, found))
+        let resolved = resolve(typed, MissingKeyFile::Create);
+        let mut config = resolved.map_err(|found| problems_in(file, found))?;
+        config.files.extend(file.map(Path::to_owned));
+        Ok(config)
     }
 
     /// What [`Config::load`] would give. Makes no file: in the place of a key file that is missing
@@ -138,6 +158,22 @@ impl Config {
     ) -> Result<Self, Problems> {
         let typed = Typed { text, environment, command_line: CommandLine::default() };
         resolve(typed, MissingKeyFile::Leave).map_err(|found| problems_in(None, found))
+    }
+}
+
+impl Config {
+    /// Adds the files that are read when the gate is put together.
+    fn note_files(&mut self) {
+        let tls = self.upstream.tls.as_ref();
+        let pairs = self.tls.certificates.iter().chain(tls.and_then(|tls| tls.own.as_ref()));
+        let pairs = pairs.flat_map(|pair| [&pair.certificate, &pair.key]);
+        let others = [
+            self.tls.admin_clients.as_ref(),
+            tls.and_then(|tls| tls.authorities.as_ref()),
+            self.routes.as_ref(),
+        ];
+        let named: Vec<PathBuf> = pairs.chain(others.into_iter().flatten()).cloned().collect();
+        self.files.extend(named);
     }
 }
 
@@ -169,13 +205,18 @@ where
             raw::lay_over(&mut root, section, key.to_owned(), node);
         }
     }
-    let mut context = Context { environment, problems, known: BTreeSet::new() };
+    let mut context = Context { environment, problems, known: BTreeSet::new(), files: Vec::new() };
     let (tokens, config) = context.read("", root, read);
     if !context.problems.is_empty() {
         return Err(context.problems);
     }
     match tokens.settle(missing) {
-        Ok(tokens) => Ok(config(tokens)),
+        Ok(tokens) => {
+            let mut config = config(tokens);
+            config.files = context.files;
+            config.note_files();
+            Ok(config)
+        }
         Err((place, message)) => Err(vec![Problem { place, message }]),
     }
 }
@@ -183,6 +224,7 @@ where
 /// Reads every section. The tokens' keys may have to be made yet, so they come last.
 fn read(root: &mut Section<'_>) -> (Draft, impl FnOnce(Tokens) -> Config + use<>) {
     let listen = root.section("listen", Listen::read);
+    let tls = root.section("tls", Tls::read);
     let upstream = root.section("upstream", |section| Upstream::read(section, &listen));
     let accounts = account::read(root);
     let store = root.section("store", StoreConfig::read);
@@ -197,10 +239,14 @@ fn read(root: &mut Section<'_>) -> (Draft, impl FnOnce(Tokens) -> Config + use<>
     let console = root.section("console", Console::read);
     let server = root.section("server", Server::read);
     let log = root.section("log", Log::read);
-    let routes = root.section("routes", |section| section.parsed("file", path));
+    let proxies = root.section("proxies", ClientAddress::read);
+    let audit = root.section("audit", Audit::read);
+    let traces = root.section("traces", Traces::read);
+    let routes = root.section("routes", |section| section.file("file"));
 
     let config = move |tokens| Config {
         listen,
+        tls,
         upstream,
         accounts,
         store,
@@ -215,7 +261,11 @@ fn read(root: &mut Section<'_>) -> (Draft, impl FnOnce(Tokens) -> Config + use<>
         console,
         server,
         log,
+        proxies,
+        audit,
+        traces,
         routes,
+        files: Vec::new(),
     };
     (draft, config)
 }

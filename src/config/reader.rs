@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::mem;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::SpanRelativeTo;
@@ -15,6 +16,7 @@ use jiff::fmt::friendly::{SpanParser, SpanPrinter};
 
 use super::problem::{Place, Problem, quoted};
 use super::raw::{Environment, Node, Table, Value};
+use crate::tls::PairFiles;
 
 /// What every section needs while it is read.
 pub(super) struct Context {
@@ -22,6 +24,8 @@ pub(super) struct Context {
     pub(super) problems: Vec<Problem>,
     /// Every key that was asked for, as `section.key` without indices.
     pub(super) known: BTreeSet<String>,
+    /// The files that secrets were read from.
+    pub(super) files: Vec<PathBuf>,
 }
 
 /// One table while it is read.
@@ -169,6 +173,31 @@ impl Section<'_> {
         let message = format!("`{path}` must be an integer from {start} to {end}, not {shown}");
         self.context.problem(node.place, message);
         default
+    }
+
+    /// A path.
+    pub(super) fn file(&mut self, key: &'static str) -> Option<PathBuf> {
+        self.parsed(key, super::path)
+    }
+
+    /// The paths under `certificate` and `key`, of which one is nothing without the other.
+    pub(super) fn pair(&mut self) -> Option<PairFiles> {
+        let place = ["certificate", "key"].map(|key| self.place(key));
+        match (self.file("certificate"), self.file("key"), place) {
+            (Some(certificate), Some(key), _) => Some(PairFiles { certificate, key }),
+            (_, _, [Some(place), None] | [None, Some(place)]) => {
+                let path = self.path("certificate");
+                let message = format!("`{path}` and `{}` come together", self.path("key"));
+                self.context.problem(place, message);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Where a key that nobody took yet was written.
+    fn place(&self, key: &str) -> Option<Place> {
+        self.table.get(key).map(|node| node.place.clone())
     }
 
     /// A duration within `range`, such as `"250ms"` or `"30d"`.

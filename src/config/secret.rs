@@ -75,13 +75,16 @@ pub(super) fn source(section: &mut Section<'_>, place: Place) -> Option<Source> 
 }
 
 /// Fetches the secret a source names.
-pub(super) fn fetch(context: &Context, source: &Source) -> Result<Secret, String> {
+pub(super) fn fetch(context: &mut Context, source: &Source) -> Result<Secret, String> {
     let text = match source {
         Source::Variable(name) => match context.environment.get(name) {
             Some(text) => Zeroizing::new(text.clone()),
             None => return Err(format!("the variable `{name}` is not set")),
         },
-        Source::File(file) => fetch_file(Path::new(file))?,
+        Source::File(file) => {
+            context.files.push(file.into());
+            fetch_file(Path::new(file))?
+        }
     };
     let trimmed = text.trim_end_matches(['\n', '\r']);
     if trimmed.is_empty() {

@@ -22,7 +22,20 @@ pub struct Log {
     pub format: LogFormat,
     /// The least severe level that is written. Default info.
     pub level: Level,
+    /// In the place of it, for single modules of the program. From `log.layers`, default none.
+    pub layers: Vec<(&'static str, Level)>,
 }
+
+/// The modules that `log.layers` may name.
+const LAYERS: [&str; 8] =
+    ["app", "cache", "decision_api", "proxy", "server", "store", "token_api", "upstream"];
+const LEVELS: [(&str, Level); 5] = [
+    ("error", Level::ERROR),
+    ("warn", Level::WARN),
+    ("info", Level::INFO),
+    ("debug", Level::DEBUG),
+    ("trace", Level::TRACE),
+];
 
 /// How events are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,16 +59,18 @@ impl Server {
 impl Log {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         let formats = [("json", LogFormat::Json), ("text", LogFormat::Text)];
-        let levels = [
-            ("error", Level::ERROR),
-            ("warn", Level::WARN),
-            ("info", Level::INFO),
-            ("debug", Level::DEBUG),
-            ("trace", Level::TRACE),
-        ];
         Self {
             format: section.word("format", LogFormat::Json, &formats),
-            level: section.word("level", Level::INFO, &levels),
+            level: section.word("level", Level::INFO, &LEVELS),
+            layers: section.section("layers", |layers| {
+                let named =
+                    LAYERS.into_iter().filter(|layer| layers.has(layer)).collect::<Vec<_>>();
+                for layer in LAYERS.into_iter().filter(|layer| !named.contains(layer)) {
+                    layers.take(layer);
+                }
+                let level = |layer| (layer, layers.word(layer, Level::INFO, &LEVELS));
+                named.into_iter().map(level).collect()
+            }),
         }
     }
 }

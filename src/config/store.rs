@@ -131,7 +131,7 @@ impl StoreConfig {
         let root = super::raw::parse(&toml, &mut problems);
         let environment = super::Environment::new();
         let known = std::collections::BTreeSet::new();
-        let mut context = super::Context { environment, problems, known };
+        let mut context = super::Context { environment, problems, known, files: Vec::new() };
         let read = context.read("", root, |root| root.section("store", Self::read));
         match (context.problems.first(), read) {
             (Some(problem), _) => Err(problem.message.clone()),

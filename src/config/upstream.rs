@@ -1,4 +1,5 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::http_target::HttpTarget;
@@ -7,6 +8,7 @@ use super::problem::{Place, quoted};
 use super::reader::Section;
 use super::secret;
 use super::{Table, Value, hours, millis, seconds};
+use crate::tls::PairFiles;
 use crate::token::Secret;
 
 /// The variable that holds the upstream's credential when the file does not name another.
@@ -18,13 +20,15 @@ const URL_DEFAULT: &str = "http://127.0.0.1:8283";
 /// The agents API behind the gate, and how long to wait for it.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    /// `host:port` exactly as it is sent in `Host`; port 80 is left out. From `url`, default
+    /// `host:port` exactly as it is sent in `Host`; the scheme's own port is left out. From `url`, default
     /// `http://127.0.0.1:8283`.
     pub authority: String,
     /// The host to connect to: a name or an address, without brackets.
     pub host: String,
     /// The port to connect to.
     pub port: u16,
+    /// How it is spoken to within TLS. `None` for an `http` URL.
+    pub tls: Option<UpstreamTls>,
     /// Sent as a bearer token in the place of the caller's. Default: the variable
     /// `LETTA_SERVER_PASSWORD` if it is set, else none is sent.
     pub credential: Option<Secret>,
@@ -41,6 +45,16 @@ pub struct Upstream {
     pub idle_connections_max: usize,
 }
 
+/// How an upstream is verified, and what it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// The authorities that must have signed its certificate. From `ca`, default: those that the web
+    /// trusts.
+    pub authorities: Option<PathBuf>,
+    /// What it is shown when it asks for a certificate. Default: nothing.
+    pub own: Option<PairFiles>,
+}
+
 impl Upstream {
     pub(super) fn read(section: &mut Section<'_>, listen: &Listen) -> Self {
         let url = section.text("url").unwrap_or_else(|| (URL_DEFAULT.to_owned(), Place::Whole));
@@ -48,11 +62,13 @@ impl Upstream {
             section.context.problem(url.1, format!("`upstream.url` {error}"));
             HttpTarget::at(Ipv4Addr::LOCALHOST, 8283)
         });
+        let tls = tls(section, target.is_tls);
         let HttpTarget { authority, host, port, .. } = target;
         Self {
             authority,
             host,
             port,
+            tls,
             credential: credential(section, true),
             connect_timeout: section.duration(
                 "connect_timeout",
@@ -69,6 +85,19 @@ impl Upstream {
             idle_connections_max: section.integer("idle_connections_max", 64, 0..=10_000),
         }
     }
+}
+
+fn tls(section: &mut Section<'_>, is_tls: bool) -> Option<UpstreamTls> {
+    let tls = UpstreamTls { authorities: section.file("ca"), own: section.pair() };
+    if is_tls {
+        return Some(tls);
+    }
+    if tls.authorities.is_some() || tls.own.is_some() {
+        let message = "`upstream.ca`, `upstream.certificate` and `upstream.key` need an \
+                       `upstream.url` that starts with `https://`";
+        section.context.problem(Place::Whole, message);
+    }
+    None
 }
 
 /// Whether an address may never be an upstream: link-local ones and the fixed addresses at which

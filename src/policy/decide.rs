@@ -46,7 +46,7 @@ pub enum PermittedBody {
     Nothing,
     /// Exactly these bytes of JSON, which were judged.
     Inspected(Bytes),
-    /// Whatever the caller sends, within the limits: only for server keys.
+    /// Whatever the caller sends, within the limits: only for server keys, and in shadow mode.
     Unread,
 }
 
@@ -272,6 +272,19 @@ pub fn permit_server_key<'t>(routes: &'t RouteTable, asked: &Asked<'_>) -> Permi
         body: PermittedBody::Unread,
         body_fields: 0,
     }
+}
+
+/// The permit of a request that the policy refuses, in an account whose refusals do not hold (shadow
+/// mode): as it was asked, with the body that was read for the judgement, if it was.
+#[must_use]
+pub fn permit_in_shadow_mode<'t>(
+    routes: &'t RouteTable,
+    asked: &Asked<'_>,
+    read: Option<Bytes>,
+) -> Permit<'t> {
+    let permit = permit_server_key(routes, asked);
+    let body = read.map_or(PermittedBody::Unread, PermittedBody::Inspected);
+    Permit { body, ..permit }
 }
 
 impl<'t> Permit<'t> {

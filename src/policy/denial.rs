@@ -81,6 +81,20 @@ impl Denial {
         }
     }
 
+    /// Whether it is for what the policy, the hostname or the route table says, rather than for the
+    /// token itself.
+    #[must_use]
+    pub const fn is_of_policy(&self) -> bool {
+        match self {
+            Self::TokenExpired => false,
+            Self::HostnameMismatch { .. }
+            | Self::RouteNotAllowed { .. }
+            | Self::PermissionDenied { .. }
+            | Self::ParameterNotAllowed { .. }
+            | Self::MalformedBody { .. } => true,
+        }
+    }
+
     /// The short, stable code of the answer and the log.
     #[must_use]
     pub const fn code(&self) -> &'static str {

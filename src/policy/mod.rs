@@ -35,7 +35,8 @@ pub use agent_place::AgentPlace;
 pub use asked::{Asked, Bounds, OriginHeader, Rules, Whence, WithoutOrigin};
 pub use body::BodyRule;
 pub use decide::{
-    Judged, PendingBody, PendingOwner, Permit, PermittedBody, decide, permit_server_key,
+    Judged, PendingBody, PendingOwner, Permit, PermittedBody, decide, permit_in_shadow_mode,
+    permit_server_key,
 };
 pub use denial::{Denial, Place};
 pub use grant::{Grant, PolicyEntry};

@@ -5,8 +5,9 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::Response;
+use http::{HeaderMap, Response};
 
+use super::body::BodyLimits;
 use super::caller_body::CallerBody;
 use super::core::Core;
 use super::cors;
@@ -35,6 +36,44 @@ pub(super) enum Decided<'a, B> {
         /// A body that goes on unread.
         unread: Option<B>,
     },
+}
+
+/// A body on its way through the judgement.
+enum Carried<B> {
+    /// Nobody has looked at it.
+    Unread(B),
+    /// All of it was read.
+    Read(Bytes),
+    /// It could not be read.
+    Lost,
+}
+
+impl<B: CallerBody> Carried<B> {
+    fn admit_none(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        match self {
+            Self::Unread(body) => body.admit_none(headers),
+            Self::Read(_) | Self::Lost => Ok(()),
+        }
+    }
+
+    async fn whole(&mut self, limits: BodyLimits) -> Result<Bytes, Refusal> {
+        let bytes = match std::mem::replace(self, Self::Lost) {
+            Self::Unread(body) => body.whole(limits).await?,
+            Self::Read(bytes) => bytes,
+            Self::Lost => Bytes::new(),
+        };
+        *self = Self::Read(bytes.clone());
+        Ok(bytes)
+    }
+
+    /// What was read, and what was not.
+    fn split(self) -> (Option<Bytes>, Option<B>) {
+        match self {
+            Self::Unread(body) => (None, Some(body)),
+            Self::Read(bytes) => (Some(bytes), None),
+            Self::Lost => (None, None),
+        }
+    }
 }
 
 impl<'a> Line<'a> {
@@ -83,11 +122,25 @@ impl<'a> Line<'a> {
                     event.account = Some(account.name.clone());
                     event.token = Some(record.id);
                 });
-                let authorized = self.authorize(&known, account, &received, body).await;
+                let mut body = Carried::Unread(body);
+                let authorized = self.authorize(&known, account, &received, &mut body).await;
                 self.note_decision(record, &received, &authorized);
-                let (permit, until) = authorized?;
+                let (permit, until, unread) = match authorized {
+                    Ok((permit, until)) => (permit, until, None),
+                    Err(Refusal::Denied(denial))
+                        if !account.enforce && !received.is_token_api && denial.is_of_policy() =>
+                    {
+                        self.note_shadow(&Refusal::Denied(denial));
+                        let (read, unread) = body.split();
+                        let unread = unread.filter(|body| body.is_announced(&head.headers));
+                        let asked = &received.asked;
+                        let permit = policy::permit_in_shadow_mode(&gate.routes, asked, read);
+                        (permit, self.still_live(&known).await?, unread)
+                    }
+                    Err(refusal) => return Err(refusal),
+                };
                 self.core.count(&known, permit.operation(), self.now);
-                Ok(Decided::Permit { permit, account, known: Some((known, until)), unread: None })
+                Ok(Decided::Permit { permit, account, known: Some((known, until)), unread })
             }
         }
     }
@@ -98,7 +151,7 @@ impl<'a> Line<'a> {
         known: &Known,
         account: &KnownAccount,
         received: &Received<'_>,
-        body: B,
+        body: &mut Carried<B>,
     ) -> Result<(Permit<'a>, Instant), Refusal> {
         let core: &'a Core = self.core;
         let gate = &*core.gate;
@@ -142,6 +195,15 @@ impl<'a> Line<'a> {
             known.rate.take().map_err(Refusal::RateLimited)?;
         }
         Ok((permit, until))
+    }
+
+    /// Takes note of a refusal that does not hold.
+    fn note_shadow(&mut self, refusal: &Refusal) {
+        self.note(|event| {
+            event.shadow = true;
+            event.reason = Some(refusal.code());
+            event.detail = Some(refusal.detail());
+        });
     }
 
     /// A body or an owner may have taken a while to come: the token may have gone meanwhile. Until

@@ -17,7 +17,7 @@ const CUT_PATIENCE: Duration = Duration::from_millis(150);
 /// even while the client reads nothing.
 #[derive(Debug)]
 pub struct Connection {
-    client: Rc<str>,
+    client: RefCell<Rc<str>>,
     stream: RefCell<Option<Active>>,
 }
 
@@ -52,13 +52,21 @@ impl Connection {
     /// A connection of the client at this address.
     #[must_use]
     pub fn new(client: IpAddr) -> Self {
-        Self { client: client.to_string().into(), stream: RefCell::new(None) }
+        Self { client: RefCell::new(client.to_string().into()), stream: RefCell::new(None) }
     }
 
     /// The client's address, as the log writes it.
     #[must_use]
     pub fn client(&self) -> Rc<str> {
-        Rc::clone(&self.client)
+        Rc::clone(&self.client.borrow())
+    }
+
+    /// The next request is of the client at this address, as a proxy in front says.
+    pub fn is_for(&self, client: IpAddr) {
+        let client = client.to_string();
+        if **self.client.borrow() != *client {
+            *self.client.borrow_mut() = client.into();
+        }
     }
 
     /// Puts the connection under watch for a stream that has to end when it is `told`, and at the

@@ -34,9 +34,9 @@ pub struct Gate {
     /// How fast each token may ask.
     pub rates: Rates,
     /// How often each token was used, on its way to the store.
-    pub usage: UsageBook,
+    pub usage: Arc<UsageBook>,
     /// Origins that tokens are bound to.
-    pub origins: BoundOrigins<Store>,
+    pub origins: Arc<BoundOrigins<Store>>,
     /// Whose conversations and runs are.
     pub owners: Owners,
     /// The time.
@@ -66,6 +66,8 @@ pub struct Rules {
     pub redacted_answer_bytes_max: usize,
     /// How long a stream may outlive its token.
     pub expiry_grace: SignedDuration,
+    /// One request in so many is traced; 0: none.
+    pub trace_one_in: u32,
 }
 
 /// One core's part of the gate: its upstream connections, its front cache, its request ids.
@@ -137,6 +139,7 @@ impl Core {
         let number = self.request_ids.get().wrapping_add(1);
         self.request_ids.set(number);
         let low = (number & u128::from(u64::MAX)).wrapping_mul(SPREAD) & u128::from(u64::MAX);
-        RequestId::new(number & !u128::from(u64::MAX) | low)
+        let id = RequestId::new(number & !u128::from(u64::MAX) | low);
+        id.sampled(self.gate.rules.trace_one_in)
     }
 }

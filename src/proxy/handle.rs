@@ -127,8 +127,12 @@ impl<'a> Line<'a> {
             _ => &[],
         };
         let headers = &self.head.headers;
+        let sent = self.request_id.is_traced().then(Instant::now);
         let answer = forward(self.core, permit, account, headers, unread, self.request_id).await?;
         self.note(|event| {
+            if let Some(sent) = sent {
+                event.note_upstream(sent);
+            }
             event.outcome = Outcome::Forwarded;
             event.upstream_status = Some(answer.status().as_u16());
         });

@@ -41,6 +41,8 @@ pub struct KnownAccount {
     pub name: AccountName,
     /// `Authorization` of its requests to the upstream.
     pub authorization: Option<HeaderValue>,
+    /// Whether refusals by the policy hold for its tokens.
+    pub enforce: bool,
     /// The acting user of its requests to the upstream.
     pub user_id: Option<HeaderValue>,
 }
@@ -71,6 +73,7 @@ impl Accounts {
             known.push(KnownAccount {
                 index,
                 name: account.name.clone(),
+                enforce: account.enforce,
                 authorization: authorization.transpose().map_err(|_| unsendable())?,
                 user_id: user_id.transpose().map_err(|_| unsendable())?,
             });

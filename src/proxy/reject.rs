@@ -61,6 +61,7 @@ impl Refusal {
     /// The short, stable code of the answer and the log.
     pub(super) fn code(&self) -> &'static str {
         match self {
+            Self::Head(Malformed::Misdirected) => "misdirected_request",
             Self::Head(_) | Self::Malformed(_) | Self::Body(_) => "malformed_request",
             Self::TokenMissing => "token_missing",
             Self::TokenInvalid(_) => "token_invalid",
@@ -221,6 +222,7 @@ fn status_of_head(malformed: Malformed) -> StatusCode {
         Malformed::Method => StatusCode::NOT_IMPLEMENTED,
         Malformed::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
         Malformed::Expect => StatusCode::EXPECTATION_FAILED,
+        Malformed::Misdirected => StatusCode::MISDIRECTED_REQUEST,
         Malformed::LineEnd
         | Malformed::RequestLine
         | Malformed::Target

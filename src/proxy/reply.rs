@@ -77,7 +77,8 @@ fn is_json(content_type: &[u8]) -> bool {
 /// The path and query of a location on the upstream itself.
 fn make_relative(location: &HeaderValue, authority: &HeaderValue) -> Option<HeaderValue> {
     let location = location.to_str().ok()?;
-    let rest = location.strip_prefix("http://")?.strip_prefix(authority.to_str().ok()?)?;
+    let rest = location.strip_prefix("http://").or_else(|| location.strip_prefix("https://"))?;
+    let rest = rest.strip_prefix(authority.to_str().ok()?)?;
     // `//host` would be another authority again.
     if rest.starts_with('/') && !rest.starts_with("//") {
         HeaderValue::from_str(rest).ok()

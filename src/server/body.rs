@@ -5,6 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
 
 use super::head::Framing;
 
@@ -18,6 +19,8 @@ enum Source {
     Whole(Bytes),
     /// It is still on its way.
     Arriving(Rc<Arrivals>),
+    /// It comes over HTTP/2, whose library reads it.
+    Http2(Incoming),
 }
 
 /// A request's body that breaks off, or whose framing does.
@@ -59,6 +62,12 @@ impl RequestBody {
         let state = State { asked_by: None, next: None, received: 0, ended: false };
         let arrivals = Rc::new(Arrivals { state: RefCell::new(state), framing });
         (Self(Source::Arriving(Rc::clone(&arrivals))), arrivals)
+    }
+}
+
+impl From<Incoming> for RequestBody {
+    fn from(incoming: Incoming) -> Self {
+        Self(Source::Http2(incoming))
     }
 }
 
@@ -121,6 +130,12 @@ impl Body for RequestBody {
             Source::Arriving(arrivals) => {
                 arrivals.poll_next(cx).map(|piece| piece.map(|piece| piece.map(Frame::data)))
             }
+            Source::Http2(incoming) => Pin::new(incoming).poll_frame(cx).map(|frame| {
+                frame.map(|frame| match frame {
+                    Ok(frame) if frame.is_trailers() => Err(BrokenBody::new("it has trailers")),
+                    frame => frame.map_err(BrokenBody::new),
+                })
+            }),
         }
     }
 
@@ -131,6 +146,7 @@ impl Body for RequestBody {
                 let state = arrivals.state.borrow();
                 state.ended && state.next.is_none()
             }
+            Source::Http2(incoming) => incoming.is_end_stream(),
         }
     }
 
@@ -140,6 +156,7 @@ impl Body for RequestBody {
             Source::Arriving(arrivals) => {
                 arrivals.left().map_or_else(SizeHint::default, SizeHint::with_exact)
             }
+            Source::Http2(incoming) => incoming.size_hint(),
         }
     }
 }

@@ -67,6 +67,9 @@ pub enum Malformed {
     /// An `Expect` that is not `100-continue`, comes twice, or comes without a body.
     #[error("the only expectation is `100-continue`, once, with a body")]
     Expect,
+    /// For a host that the certificate shown on the connection is not for.
+    #[error("this connection's certificate is not for that host: connect to the host itself")]
+    Misdirected,
     /// A body on a method that has none.
     #[error("a GET, HEAD or OPTIONS request must not have a body")]
     UnexpectedBody,
@@ -195,7 +198,7 @@ fn read_request_line(line: &[u8], target_bytes_max: usize) -> Result<RequestLine
     if target.len() > target_bytes_max {
         return Err(Malformed::TargetTooLong);
     }
-    if target.first() != Some(&b'/') || !target.iter().all(|byte| is(*byte, OF_A_TARGET)) {
+    if !is_origin_form(target) {
         return Err(Malformed::Target);
     }
     let version = match version {
@@ -208,6 +211,11 @@ fn read_request_line(line: &[u8], target_bytes_max: usize) -> Result<RequestLine
 
 /// Name and value of a header line, the value without white space before it. What the value is made
 /// of is left to `HeaderValue`: a tab, and everything from the space on but DEL (RFC 9110 §5.5).
+/// Whether a target is an absolute path of plain ASCII without a fragment.
+pub(super) fn is_origin_form(target: &[u8]) -> bool {
+    target.first() == Some(&b'/') && target.iter().all(|byte| is(*byte, OF_A_TARGET))
+}
+
 fn read_header(line: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     let colon = memchr::memchr(b':', line).ok_or(Malformed::Header)?;
     let (name, value) = line.split_at_checked(colon).ok_or(Malformed::Header)?;

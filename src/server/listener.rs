@@ -23,7 +23,7 @@ const OWN_DESCRIPTORS: usize = 128;
 #[derive(Debug)]
 pub struct ConnectionCount {
     open: AtomicUsize,
-    max: usize,
+    max: AtomicUsize,
     metrics: Arc<Metrics>,
     warned: Mutex<Option<Instant>>,
 }
@@ -38,7 +38,17 @@ impl ConnectionCount {
     /// Nothing open; `max` connections may be.
     #[must_use]
     pub fn new(max: usize, metrics: Arc<Metrics>) -> Self {
-        Self { open: AtomicUsize::new(0), max, metrics, warned: Mutex::new(None) }
+        Self {
+            open: AtomicUsize::new(0),
+            max: AtomicUsize::new(max),
+            metrics,
+            warned: Mutex::new(None),
+        }
+    }
+
+    /// Admits so many from now on.
+    pub fn limit(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
     }
 
     /// Says that connections cannot be accepted, unless it was said a moment ago.
@@ -51,7 +61,7 @@ impl ConnectionCount {
     }
 
     fn admit(self: &Arc<Self>) -> Option<Accepted> {
-        if self.open.fetch_add(1, Ordering::Relaxed) < self.max {
+        if self.open.fetch_add(1, Ordering::Relaxed) < self.max.load(Ordering::Relaxed) {
             self.metrics.connections.inc();
             return Some(Accepted { count: Arc::clone(self) });
         }

@@ -32,7 +32,7 @@ const AHEAD_BYTES_MAX: usize = 64 << 10;
 /// waits.
 #[derive(Debug, Default)]
 pub struct Buffers {
-    read: RefCell<Vec<u8>>,
+    pub(super) read: RefCell<Vec<u8>>,
     pub(super) write: RefCell<Vec<u8>>,
 }
 

@@ -4,6 +4,7 @@ use http::Response;
 use super::reject::Rejection;
 use super::wire::{ListBody, TokenBody};
 use super::{Asked, TokenApi, ok};
+use crate::audit;
 use crate::policy::{AgentId, Query};
 use crate::store::{ListQuery, TokenStore as _};
 
@@ -37,6 +38,7 @@ impl TokenApi {
                 .unwrap_or(LIMIT_DEFAULT),
         };
         let page = self.records.store().list(query).await?;
+        audit::tokens_listed(asked.request_id, asked.account, page.records.len());
         let counted = if parameters.usage == Some(true) {
             let ids = page.records.iter().map(|record| record.id).collect();
             Some(self.records.store().usage(ids).await?)

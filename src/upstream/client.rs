@@ -1,25 +1,26 @@
 use std::cell::RefCell;
 use std::io;
-use std::mem::MaybeUninit;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Response};
-use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::answer_body::AnswerBody;
 use super::error::{Failure, UpstreamError};
 use super::exchange::{Answered, Connection, Exchange, Failed, Scratch};
 use super::request::{Framing, OutgoingRequest};
+use super::wire::Wire;
 use crate::config::{Upstream, is_metadata_address};
 use crate::telemetry::Metrics;
+use crate::tls::PeerTls;
 
 /// A client for one core: its connections are made, used and kept there.
 #[derive(Debug)]
 pub struct Client {
     settings: Arc<Upstream>,
+    tls: Option<PeerTls>,
     authority: HeaderValue,
     /// The one used last is used next, so that the others reach their keep-alive limit.
     idle: RefCell<Vec<Idle>>,
@@ -38,12 +39,18 @@ impl Client {
     /// How often [`Client::prune`] should be called.
     pub const PRUNE_INTERVAL: Duration = Duration::from_secs(1);
 
-    /// A client without connections. `None` when the configured authority cannot be a `Host`.
+    /// A client without connections; `tls` is for an upstream that speaks it. `None` when the
+    /// configured authority cannot be a `Host`.
     #[must_use]
-    pub fn new(settings: Arc<Upstream>, metrics: Arc<Metrics>) -> Option<Self> {
+    pub fn new(
+        settings: Arc<Upstream>,
+        tls: Option<PeerTls>,
+        metrics: Arc<Metrics>,
+    ) -> Option<Self> {
         let authority = HeaderValue::from_str(&settings.authority).ok()?;
         Some(Self {
             settings,
+            tls,
             authority,
             idle: RefCell::default(),
             scratch: Scratch::default(),
@@ -125,14 +132,14 @@ impl Client {
     /// A connection that has served before and is still open and silent.
     fn take_idle(&self) -> Option<Connection> {
         loop {
-            let Idle { connection, since } = self.idle.borrow_mut().pop()?;
+            let Idle { mut connection, since } = self.idle.borrow_mut().pop()?;
             let idle_for = since.elapsed();
             if idle_for >= self.settings.keep_alive {
                 // Everything below is older still.
                 self.idle.borrow_mut().clear();
                 return None;
             }
-            if is_silent(&connection.stream) {
+            if connection.stream.is_silent() {
                 return Some(connection);
             }
         }
@@ -157,7 +164,7 @@ impl Client {
 
     /// Connects to the first address that answers. A name that leads to a machine's metadata
     /// service is refused, as the configuration refuses the address itself.
-    async fn dial(&self) -> io::Result<TcpStream> {
+    async fn dial(&self) -> io::Result<Wire> {
         let name = (self.settings.host.as_str(), self.settings.port);
         let mut failure = io::Error::other("the upstream's name has no usable address");
         for address in tokio::net::lookup_host(name).await? {
@@ -165,7 +172,10 @@ impl Client {
                 continue;
             }
             match TcpStream::connect(address).await {
-                Ok(stream) => return stream.set_nodelay(true).map(|()| stream),
+                Ok(stream) => {
+                    stream.set_nodelay(true)?;
+                    return Wire::over(stream, self.tls.as_ref()).await;
+                }
                 Err(error) => failure = error,
             }
         }
@@ -177,11 +187,4 @@ impl Client {
         let keep_alive = self.settings.keep_alive;
         self.idle.borrow_mut().retain(|idle| idle.since.elapsed() < keep_alive);
     }
-}
-
-/// Whether there is nothing to read: neither an end nor unasked bytes. The system is asked, since the
-/// runtime may not have heard of them yet, and they would be taken for the next answer.
-fn is_silent(stream: &TcpStream) -> bool {
-    let mut byte = [MaybeUninit::uninit()];
-    matches!(SockRef::from(stream).peek(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }

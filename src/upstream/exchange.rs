@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -11,14 +10,13 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http_body::Frame;
-use socket2::SockRef;
-use tokio::io::{AsyncRead as _, AsyncWrite as _, Interest, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::time::{Instant, sleep};
 
 use super::answer_head::{AnswerHead, BadAnswer, HEAD_BYTES_MAX, Parsed, parse};
 use super::error::{BodyError, Failure};
 use super::request::{Framing, OutgoingBody, OutgoingRequest};
+use super::wire::Wire;
 use crate::clock::MovingDeadline;
 use crate::config::Upstream;
 
@@ -33,13 +31,13 @@ pub(super) type Scratch = Rc<RefCell<Vec<u8>>>;
 /// A connection to the upstream.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Wire,
     /// Until when the answer must have begun.
     deadline: MovingDeadline,
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: Wire) -> Self {
         Self { stream, deadline: MovingDeadline::new(Instant::now()) }
     }
 }
@@ -122,7 +120,7 @@ impl<'c> Exchange<'c> {
                     return Poll::Ready(Some(frame));
                 }
                 // Nobody writes now: an answer that begins here is an early one.
-                poll_answer_began(&self.connection.stream, cx).map(|()| None)
+                self.connection.stream.poll_answer_began(cx).map(|()| None)
             });
             let Some(frame) = next.await else { return Ok(false) };
             let data = match frame.transpose().map_err(Failure::CallersBody)? {
@@ -167,6 +165,15 @@ impl<'c> Exchange<'c> {
                 None => return Ok(Wrote::AnswerBegan),
             }
         }
+        let stream = &mut self.connection.stream;
+        if stream.holds_writes_back() {
+            let flushed = poll_fn(|cx| match Pin::new(&mut *stream).poll_flush(cx) {
+                Poll::Ready(flushed) => Poll::Ready(flushed.map(|()| Wrote::All)),
+                Poll::Pending => stream.poll_answer_began(cx).map(|()| Ok(Wrote::AnswerBegan)),
+            });
+            let flushed = tokio::time::timeout(self.stall_timeout, flushed).await;
+            return flushed.map_err(|_| Failure::WriteStalled)?.map_err(Failure::Broken);
+        }
         Ok(Wrote::All)
     }
 
@@ -182,7 +189,7 @@ impl<'c> Exchange<'c> {
                 Poll::Ready(Ok(Some(written)))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => poll_answer_began(&self.connection.stream, cx).map(|()| Ok(None)),
+            Poll::Pending => self.connection.stream.poll_answer_began(cx).map(|()| Ok(None)),
         }
     }
 
@@ -269,21 +276,6 @@ fn take_head(
             }
             Parsed::Interim(_) => return Err(BadAnswer::TooLarge),
             Parsed::Partial => return Ok((used, None)),
-        }
-    }
-}
-
-/// Ready when there is something to read, or the connection has ended. What the runtime remembers of
-/// an earlier read is asked of the system once more.
-fn poll_answer_began(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<()> {
-    loop {
-        if ready!(stream.poll_read_ready(cx)).is_err() {
-            return Poll::Ready(());
-        }
-        let peek = || SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]);
-        match stream.try_io(Interest::READABLE, peek) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            _ => return Poll::Ready(()),
         }
     }
 }

@@ -12,6 +12,7 @@ mod client;
 mod error;
 mod exchange;
 mod request;
+mod wire;
 
 #[cfg(test)]
 mod tests;

@@ -11,27 +11,33 @@
     reason = "a test that cannot go on fails, and says why"
 )]
 
-#[expect(dead_code, reason = "shared with the other suites, which use the rest")]
+#[expect(dead_code, unused_imports, reason = "shared with the other suites, which use the rest")]
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod audit_log;
 mod bodies;
+mod client_address;
 mod cors;
 mod decisions;
 mod demo;
 mod expiry;
 mod explained;
 mod forwarding;
+mod handover;
 mod hostname;
 mod limits;
 mod operations;
 mod owners;
 mod redaction;
+mod reload;
 mod replies;
+mod shadow;
 mod store_faults;
 mod streams;
 mod token_create;
 mod token_delete;
 mod token_list;
+mod traces;
 mod upstream_faults;
 mod verdicts;

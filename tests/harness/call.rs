@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::connection::{Answer, Connection};
 use super::inspection::{Listener, inspect};
+use super::tls::Pki;
 use super::{HOST, ORIGIN};
 
 /// A request that is being put together.
@@ -17,6 +18,8 @@ pub(crate) struct Call {
     target: String,
     headers: Vec<(String, String)>,
     body: Option<Vec<u8>>,
+    /// Whose word is taken for the server's certificate, within TLS.
+    pki: Option<Pki>,
 }
 
 impl Call {
@@ -28,7 +31,36 @@ impl Call {
             target: target.to_owned(),
             headers: vec![("Host".to_owned(), HOST.to_owned())],
             body: None,
+            pki: None,
         }
+    }
+
+    /// Within TLS, if there is an authority.
+    pub(crate) fn within_tls(mut self, pki: Option<Pki>) -> Self {
+        self.pki = pki;
+        self
+    }
+
+    pub(crate) fn method(&self) -> &str {
+        &self.method
+    }
+
+    pub(crate) fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// The value of `Host`.
+    pub(crate) fn host_header(&self) -> &str {
+        &self.headers[0].1
+    }
+
+    /// Every header but `Host`.
+    pub(crate) fn other_headers(&self) -> &[(String, String)] {
+        &self.headers[1..]
+    }
+
+    pub(crate) fn body_bytes(&self) -> Option<&[u8]> {
+        self.body.as_deref()
     }
 
     /// With this credential, and nothing about where it comes from.
@@ -103,7 +135,10 @@ impl Call {
 
     /// Sends it and reads nothing.
     pub(crate) fn open(&self) -> Connection {
-        let mut connection = Connection::open(self.address);
+        let mut connection = match &self.pki {
+            None => Connection::open(self.address),
+            Some(pki) => Connection::open_secure(self.address, pki, HOST).unwrap(),
+        };
         connection.send(self.bytes());
         connection
     }

@@ -6,13 +6,28 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::tls::{Pki, Secure};
 use super::wire::{Framing, Head, chunk, head_end};
 use super::{DEADLINE, kept};
 
 /// A connection to a listener of the gate.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     pending: Vec<u8>,
+}
+
+enum Stream {
+    Clear(TcpStream),
+    Secure(Box<Secure>),
+}
+
+impl Stream {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Clear(stream) => stream,
+            Self::Secure(stream) => &stream.sock,
+        }
+    }
 }
 
 /// One answer.
@@ -33,21 +48,28 @@ pub(crate) struct Piece {
 
 impl Connection {
     pub(crate) fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        stream.set_write_timeout(Some(DEADLINE)).unwrap();
-        Self { stream, pending: Vec::new() }
+        Self { stream: Stream::Clear(connect(address)), pending: Vec::new() }
+    }
+
+    /// A connection within TLS, over which HTTP/1.1 is spoken, to a server that proves to be `name`.
+    pub(crate) fn open_secure(address: SocketAddr, pki: &Pki, name: &str) -> std::io::Result<Self> {
+        let stream = pki.connect(connect(address), name, &[b"http/1.1"], None)?;
+        Ok(Self { stream: Stream::Secure(Box::new(stream)), pending: Vec::new() })
     }
 
     /// Sends exactly these bytes. The other side may have had enough before all of them are out.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        let _ = self.stream.write_all(bytes.as_ref());
+        let _ = match &mut self.stream {
+            Stream::Clear(stream) => stream.write_all(bytes.as_ref()),
+            Stream::Secure(stream) => {
+                stream.write_all(bytes.as_ref()).and_then(|()| stream.flush())
+            }
+        };
     }
 
     /// Ends the sending side.
     pub(crate) fn finish(&mut self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
+        let _ = self.stream.tcp().shutdown(Shutdown::Write);
     }
 
     /// Reads one whole answer to a request of this method.
@@ -141,10 +163,10 @@ impl Connection {
         if !self.pending.is_empty() {
             return false;
         }
-        self.stream.set_read_timeout(Some(patience)).unwrap();
+        self.stream.tcp().set_read_timeout(Some(patience)).unwrap();
         let mut byte = [0; 1];
-        let read = self.stream.peek(&mut byte);
-        self.stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let read = self.stream.tcp().peek(&mut byte);
+        self.stream.tcp().set_read_timeout(Some(DEADLINE)).unwrap();
         read.is_err_and(|e| matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
     }
 
@@ -171,7 +193,11 @@ impl Connection {
     #[track_caller]
     fn fill(&mut self) -> bool {
         let mut buffer = [0; 16 * 1024];
-        match self.stream.read(&mut buffer) {
+        let read = match &mut self.stream {
+            Stream::Clear(stream) => stream.read(&mut buffer),
+            Stream::Secure(stream) => stream.read(&mut buffer),
+        };
+        match read {
             Ok(length) => {
                 self.pending.extend_from_slice(&buffer[..length]);
                 length > 0
@@ -184,6 +210,14 @@ impl Connection {
     fn pending_text(&self) -> String {
         String::from_utf8_lossy(&self.pending).into_owned()
     }
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
+    stream
 }
 
 impl Answer {

@@ -13,7 +13,8 @@ use super::kept;
 use super::log::{Log, field};
 use super::recorder::Recorder;
 use super::settings::{self, Settings};
-use super::{Answer, Call, DEADLINE};
+use super::tls::Pki;
+use super::{Answer, Call, DEADLINE, HOST};
 
 /// A running gate; it is killed when dropped, and then its log must hold no secret.
 pub(crate) struct Gate {
@@ -22,6 +23,8 @@ pub(crate) struct Gate {
     log: Log,
     public: SocketAddr,
     admin: SocketAddr,
+    /// Whose certificate its public listener shows, if it speaks TLS.
+    pki: Option<Pki>,
     /// Held for a gate that has its upstream to itself.
     _upstream: Option<Recorder>,
 }
@@ -65,6 +68,20 @@ impl Gate {
         Self::listening(directory, child, log, None)
     }
 
+    /// A gate whose public listener speaks TLS, with a certificate in `gate.pem` and `gate.key`.
+    #[track_caller]
+    pub(crate) fn start_tls(recorder: &Recorder, pki: &Pki, settings: Settings<'_>) -> Self {
+        let directory = directory();
+        let pair = pki.leaf(&[HOST]).write(directory.path(), "gate");
+        let mut all = vec![("tls.certificates", toml::Value::from(vec![pair]))];
+        all.extend(settings.iter().cloned());
+        settings::write(directory.path(), &recorder.address().to_string(), &all);
+        let (child, log) = launch(&directory);
+        let mut gate = Self::listening(directory, child, log, None);
+        gate.pki = Some(pki.clone());
+        gate
+    }
+
     /// A gate before whatever listens at `upstream`, if anything does.
     #[track_caller]
     pub(crate) fn start_before(upstream: &str, settings: Settings<'_>) -> Self {
@@ -82,7 +99,7 @@ impl Gate {
     #[track_caller]
     fn listening(directory: TempDir, child: Child, log: Log, held: Option<Recorder>) -> Self {
         let (public, admin) = (NOWHERE, NOWHERE);
-        let mut gate = Self { directory, child, log, public, admin, _upstream: held };
+        let mut gate = Self { directory, child, log, public, admin, pki: None, _upstream: held };
         gate.wait_until_it_listens();
         gate
     }
@@ -94,7 +111,7 @@ impl Gate {
 
     /// A request to the public listener.
     pub(crate) fn call(&self, method: &str, target: &str) -> Call {
-        Call::to(self.public, method, target)
+        Call::to(self.public, method, target).within_tls(self.pki.clone())
     }
 
     /// A GET to the admin listener, answered.
@@ -157,7 +174,12 @@ impl Gate {
         self.wait_until_it_listens();
     }
 
-    fn signal(&self, name: &str) {
+    /// The admin listener.
+    pub(crate) const fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         let status = Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap();
         assert!(status.success(), "could not send SIG{name}");

@@ -7,6 +7,7 @@
 mod call;
 mod connection;
 mod gate;
+pub(crate) mod http2;
 mod inspection;
 mod kept;
 mod letta;
@@ -15,6 +16,7 @@ mod recorder;
 mod reply;
 mod settings;
 mod signal;
+mod tls;
 mod tokens;
 mod wire;
 
@@ -30,6 +32,7 @@ pub(crate) use recorder::Recorder;
 pub(crate) use reply::Reply;
 pub(crate) use settings::Settings;
 pub(crate) use signal::Signal;
+pub(crate) use tls::{Leaf, Pki};
 pub(crate) use tokens::{
     TOKENS, create, create_answer, delete, from_now, mint, mint_for, mint_until,
 };

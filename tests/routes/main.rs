@@ -3,6 +3,8 @@
 
 #[path = "../support/judge.rs"]
 mod judge;
+#[path = "../support/requests.rs"]
+mod requests;
 
 mod agents_elsewhere;
 mod coverage;

@@ -8,15 +8,19 @@ mod line;
 
 use std::cell::RefCell;
 use std::io::Write as _;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
+use super::traces::Spans;
 use crate::audit::{self, Finished, RequestLog};
+use crate::audit_log::AuditLog;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Log, LogFormat};
 
@@ -33,10 +37,53 @@ const LINE_BYTES_KEPT: usize = 4 << 10;
 /// request heads.
 #[derive(Clone)]
 struct Lines {
-    level: Level,
+    levels: Arc<Levels>,
     format: LogFormat,
     clock: Arc<SystemClock>,
     waiting: Arc<Waiting>,
+    audit: Option<AuditLog>,
+    spans: Option<Spans>,
+}
+
+/// Up to which level events are written; changed while the gate runs.
+///
+/// Levels are numbers here, which grow with them.
+#[derive(Default)]
+struct Levels {
+    /// Of modules that have none of their own.
+    usual: AtomicUsize,
+    /// The highest of all.
+    most: AtomicUsize,
+    /// By module, with the path that its events' targets begin with.
+    layers: RwLock<Vec<(String, usize)>>,
+}
+
+impl Levels {
+    fn set(&self, log: &Log) {
+        let layers: Vec<_> = log
+            .layers
+            .iter()
+            .map(|(layer, level)| (format!("ckgate::{layer}"), rank(*level)))
+            .collect();
+        let most = layers.iter().map(|(_, level)| *level).max().unwrap_or(0);
+        *self.layers.write().unwrap_or_else(PoisonError::into_inner) = layers;
+        self.usual.store(rank(log.level), Ordering::Relaxed);
+        self.most.store(most.max(rank(log.level)), Ordering::Relaxed);
+    }
+
+    fn admit(&self, metadata: &Metadata<'_>) -> bool {
+        let level = rank(*metadata.level());
+        if level > self.most.load(Ordering::Relaxed) {
+            return false;
+        }
+        let usual = self.usual.load(Ordering::Relaxed);
+        if !metadata.target().contains("::") {
+            return level <= usual;
+        }
+        let layers = self.layers.read().unwrap_or_else(PoisonError::into_inner);
+        let own = layers.iter().find(|(path, _)| metadata.target().starts_with(path));
+        level <= own.map_or(usual, |(_, level)| *level)
+    }
 }
 
 /// Lines on their way to the writer.
@@ -57,16 +104,24 @@ struct Buffer {
 /// Ends the log: dropping it waits until every line so far has been written.
 pub(super) struct LogGuard {
     waiting: Arc<Waiting>,
+    levels: Arc<Levels>,
+    audit: Option<AuditLog>,
 }
 
 /// Writes this crate's events from now on, until the process ends.
-pub(super) fn init(log: &Log) -> LogGuard {
+///
+/// The audit log and the traces are made out of the same events.
+pub(super) fn init(log: &Log, audit: Option<AuditLog>, spans: Option<Spans>) -> LogGuard {
     let waiting = Arc::new(Waiting::default());
+    let levels = Arc::new(Levels::default());
+    levels.set(log);
     let lines = Lines {
-        level: log.level,
+        levels: Arc::clone(&levels),
         format: log.format,
         clock: Arc::default(),
         waiting: Arc::clone(&waiting),
+        audit: audit.clone(),
+        spans,
     };
     let writer = Arc::clone(&waiting);
     let spawned =
@@ -78,7 +133,25 @@ pub(super) fn init(log: &Log) -> LogGuard {
         let events = tracing_subscriber::registry().with(lines);
         let _ = tracing::subscriber::set_global_default(events);
     }
-    LogGuard { waiting }
+    LogGuard { waiting, levels, audit }
+}
+
+impl LogGuard {
+    /// Writes events up to other levels from now on.
+    pub(super) fn set_levels(&self, log: &Log) {
+        self.levels.set(log);
+    }
+}
+
+/// A level as a number that grows with it.
+const fn rank(level: Level) -> usize {
+    match level {
+        Level::ERROR => 1,
+        Level::WARN => 2,
+        Level::INFO => 3,
+        Level::DEBUG => 4,
+        Level::TRACE => 5,
+    }
 }
 
 impl Waiting {
@@ -131,6 +204,9 @@ impl Waiting {
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
+        if let Some(audit) = &self.audit {
+            audit.flush();
+        }
         let mut buffer = self.waiting.lock();
         while !buffer.bytes.is_empty() || buffer.writing {
             let waited = self.waiting.more.wait_timeout(buffer, Duration::from_secs(1));
@@ -143,37 +219,73 @@ impl Drop for LogGuard {
     }
 }
 
+/// The events of tokens.
+const TOKEN: &str = "ckgate::token";
+
+impl Lines {
+    /// Whether the audit log may want an event, whatever is logged.
+    fn is_wanted_otherwise(&self, metadata: &Metadata<'_>) -> bool {
+        self.audit.is_some() && metadata.target() == TOKEN
+    }
+}
+
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with("ckgate")
+}
+
 thread_local! {
     static LINE: RefCell<Line> = RefCell::default();
 }
 
 impl<S: Subscriber> Layer<S> for Lines {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        // Levels change: what is not written now may be later.
+        if is_ours(metadata) { Interest::sometimes() } else { Interest::never() }
+    }
+
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        *metadata.level() <= self.level && metadata.target().starts_with("ckgate")
+        is_ours(metadata) && (self.levels.admit(metadata) || self.is_wanted_otherwise(metadata))
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let now: Timestamp = self.clock.now();
-        self.write(|line| line.write(now, event, self.format));
+        if self.levels.admit(event.metadata()) {
+            Self::put(|line| line.write(now, event, self.format), |line| self.waiting.push(line));
+        }
+        if let (Some(audit), TOKEN) = (&self.audit, event.metadata().target()) {
+            let append = |line: &[u8]| audit.append(std::str::from_utf8(line).unwrap_or_default());
+            Self::put(|line| line.write(now, event, LogFormat::Json), append);
+        }
     }
 }
 
 impl RequestLog for Lines {
     fn write(&self, event: &Finished<'_>) {
-        if Level::INFO <= self.level {
-            self.write(|line| line.write_request(self.clock.now(), event, self.format));
+        let now = self.clock.now();
+        if let Some(spans) = &self.spans {
+            spans.take(event, now);
+        }
+        if rank(Level::INFO) <= self.levels.usual.load(Ordering::Relaxed) {
+            Self::put(
+                |line| line.write_request(now, event, self.format),
+                |line| self.waiting.push(line),
+            );
+        }
+        if let Some(audit) = self.audit.as_ref().filter(|_| event.is_of_a_refusal()) {
+            let append = |line: &[u8]| audit.append(std::str::from_utf8(line).unwrap_or_default());
+            Self::put(|line| line.write_request(now, event, LogFormat::Json), append);
         }
     }
 }
 
 impl Lines {
-    /// Puts a line together in the core's buffer, and hands it to the writer.
-    fn write(&self, put_together: impl FnOnce(&mut Line)) {
+    /// Puts a line together in the core's buffer, and hands it on.
+    fn put(put_together: impl FnOnce(&mut Line), hand_on: impl FnOnce(&[u8])) {
         LINE.with(|line| {
             // An event within an event, from a field's own printing, would find the line taken.
             let Ok(mut line) = line.try_borrow_mut() else { return };
             put_together(&mut line);
-            self.waiting.push(line.bytes());
+            hand_on(line.bytes());
             line.clear(LINE_BYTES_KEPT);
         });
     }

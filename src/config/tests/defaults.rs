@@ -22,7 +22,7 @@ fn every_key_the_code_knows_stands_in_the_file_and_no_other() {
     let environment = Environment::from([("CKGATE_SERVER_KEY".to_owned(), KEY.to_owned())]);
     let mut problems = Vec::new();
     let root = raw::parse(FILE, &mut problems);
-    let mut context = Context { environment, problems, known: BTreeSet::new() };
+    let mut context = Context { environment, problems, known: BTreeSet::new(), files: Vec::new() };
     let _ = context.read("", root, read);
     assert!(context.problems.is_empty(), "{:?}", context.problems);
 
@@ -74,6 +74,9 @@ fn optional_keys_are_right_when_uncommented() -> Result<(), Problems> {
         })
         .flat_map(|line| [line, "\n"])
         .collect();
+    let uncommented = uncommented
+        .replace("http://127.0.0.1:8283", "https://127.0.0.1:8283")
+        .replace("admin = \"clear\"", "admin = \"tls\"");
     let variables = [
         ("LETTA_SERVER_PASSWORD", "one"),
         ("LETTA_DEFAULT_PASSWORD", "two"),
@@ -82,6 +85,7 @@ fn optional_keys_are_right_when_uncommented() -> Result<(), Problems> {
     ];
     let config = load(&uncommented, &variables)?;
     assert_eq!(config.server.workers, 2);
+    assert!(config.tls.admin_clients.is_some() && config.upstream.tls.is_some());
     assert!(config.listen.control.is_some() && config.routes.is_some());
     assert!(config.accounts.iter().all(|a| a.user_id.is_some() && a.credential.is_some()));
     Ok(())

@@ -111,7 +111,8 @@ fn command_line_wins_over_everything() -> Result<(), Problems> {
     let wrong = CommandLine { upstream: Some("ftp://x".to_owned()), listen: Some("x".to_owned()) };
     let found = Config::check(None, environment(&variables), wrong).err().map(|p| p.to_string());
     let expected = "--listen: `listen.public` must be an IP address and port such as \
-                    `127.0.0.1:8284`, not `x`\n--upstream: `upstream.url` must start with `http://`";
+                    `127.0.0.1:8284`, not `x`\n--upstream: `upstream.url` must start with `http://` \
+                    or `https://`";
     assert_eq!(found.as_deref(), Some(expected));
     Ok(())
 }

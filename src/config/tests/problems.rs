@@ -119,7 +119,8 @@ fn upstream_that_could_lead_elsewhere_is_refused() {
         assert!(found.contains("link-local or metadata"), "{metadata}: {found}");
     }
     for (wrong, part) in [
-        ("https://letta.example", "not supported yet"),
+        ("https://letta.example/v1", "without path or query"),
+        ("https://user@letta.example", "must not hold a user"),
         ("file:///etc/passwd", "must start with `http://`"),
         ("localhost:8283", "must start with `http://`"),
         ("HTTP://localhost", "must start with `http://`"),
@@ -257,9 +258,9 @@ fn every_problem_is_reported_at_once_in_the_order_of_the_file() {
             "line 4: `listen.admin` must be an IP address and port such as `127.0.0.1:8284`, not `x`",
             "line 5: unknown key `listen.colour`: the keys here are `public`, `admin`, `control`, `decision` and `decision_grpc`",
             "line 7: `tokens.keys` is empty: `ckgate key new` prints a key",
-            "line 8: unknown key `nonsense`: the keys here are `listen`, `upstream`, `accounts`, \
+            "line 8: unknown key `nonsense`: the keys here are `listen`, `tls`, `upstream`, `accounts`, \
              `store`, `tokens`, `hostname`, `cors`, `cache`, `revocation`, `streams`, `limits`, \
-             `decision`, `console`, `server`, `log` and `routes`",
+             `decision`, `console`, `server`, `log`, `proxies`, `audit`, `traces` and `routes`",
             "CKGATE_CACHE__ENTRIES_MAX: `cache.entries_max` must be an integer from 1 to 100000000, \
              not `0`",
             "CKGATE_CACHE__SIZE: unknown key `cache.size`: the keys here are `entries_max` and \

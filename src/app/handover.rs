@@ -1,0 +1,125 @@
+//! Listening sockets that outlive a process: taken over from systemd or from an earlier gate, and
+//! handed to the next one. They stay open all the while, so that no connection is refused.
+
+use std::ffi::OsString;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::process::Command;
+
+use command_fds::{CommandFdExt as _, FdMapping};
+use listenfd::ListenFd;
+use rustix::process::{Pid, Resource, Signal, getppid, getrlimit, kill_process, setrlimit};
+
+/// The first descriptor that is handed over, by systemd's convention.
+const FIRST_DESCRIPTOR: i32 = 3;
+/// Tells the next gate which process to end once it listens.
+const PREDECESSOR: &str = "CKGATE_PREDECESSOR";
+
+/// How this process was started, as far as the next one has to be started in the same way.
+#[derive(Clone, Debug, Default)]
+pub struct Invocation {
+    /// The program and its arguments.
+    pub arguments: Vec<OsString>,
+    /// `LISTEN_FDNAMES` of the environment.
+    pub listener_names: Option<String>,
+    /// `CKGATE_PREDECESSOR` of the environment.
+    pub predecessor: Option<String>,
+}
+
+/// Listening sockets that were there before the process.
+pub(super) struct Inherited {
+    sockets: ListenFd,
+    names: Vec<String>,
+}
+
+impl Inherited {
+    /// What the environment names, once: later there is nothing left to take.
+    pub(super) fn take(names: Option<&str>) -> Self {
+        let sockets = ListenFd::from_env();
+        let names = names.map(|names| names.split(':').map(str::to_owned).collect());
+        Self { sockets, names: names.unwrap_or_default() }
+    }
+
+    /// None.
+    pub(super) fn none() -> Self {
+        Self { sockets: ListenFd::empty(), names: Vec::new() }
+    }
+
+    /// The socket for a listener: the one with its name, or else, when none of the sockets has a
+    /// listener's name, the one in its place among `listeners`.
+    pub(super) fn socket(
+        &mut self,
+        name: &str,
+        listeners: &[&str],
+    ) -> io::Result<Option<TcpListener>> {
+        let named = self.names.iter().any(|given| listeners.contains(&given.as_str()));
+        let mut places = if named {
+            self.names.iter().map(String::as_str).collect()
+        } else {
+            listeners.to_vec()
+        };
+        places.truncate(self.sockets.len());
+        let Some(place) = places.iter().position(|given| *given == name) else { return Ok(None) };
+        let socket = self.sockets.take_tcp_listener(place)?;
+        if let Some(socket) = &socket {
+            socket.set_nonblocking(true)?;
+        }
+        Ok(socket)
+    }
+}
+
+/// Starts the program again, as it is on disk now, with these sockets. This process goes on until the
+/// new one tells it to end.
+pub(super) fn start_successor(
+    invocation: &Invocation,
+    sockets: Vec<(&'static str, OwnedFd)>,
+) -> io::Result<()> {
+    let mut arguments = invocation.arguments.iter();
+    let program = arguments.next().ok_or(io::ErrorKind::NotFound)?;
+    let names: Vec<&str> = sockets.iter().map(|(name, _)| *name).collect();
+    let mappings = (FIRST_DESCRIPTOR..).zip(sockets);
+    let mappings = mappings.map(|(child_fd, (_, parent_fd))| FdMapping { parent_fd, child_fd });
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env("LISTEN_FDS", names.len().to_string())
+        .env("LISTEN_FDNAMES", names.join(":"))
+        .env_remove("LISTEN_PID")
+        .env(PREDECESSOR, std::process::id().to_string());
+    command.fd_mappings(mappings.collect()).map_err(io::Error::other)?;
+    let mut successor = command.spawn()?;
+    // Somebody has to be told how it ended, if it ends before this process does.
+    std::thread::Builder::new().name("ckgate-successor".to_owned()).spawn(move || {
+        if let Ok(status) = successor.wait() {
+            tracing::error!(%status, "the next gate has ended: this one goes on");
+        }
+    })?;
+    Ok(())
+}
+
+/// Tells the gate that this one takes over from to drain. It is this process's parent, or gone.
+pub(super) fn relieve(invocation: &Invocation) {
+    let named = invocation.predecessor.as_ref().and_then(|text| text.parse().ok());
+    let predecessor = named.and_then(Pid::from_raw);
+    if predecessor.is_some() && predecessor == getppid() {
+        let told = predecessor.map(|process| kill_process(process, Signal::TERM));
+        tracing::info!(
+            told = told.is_some_and(|told| told.is_ok()),
+            "took over from an earlier gate"
+        );
+    }
+}
+
+/// Lets the process have as many open files as the system lets it ask for.
+pub(super) fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where it may not, the limit that there was holds.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// Tells systemd, where it is there and waits to be told.
+pub(super) fn tell_systemd(states: &[sd_notify::NotifyState<'_>]) {
+    let _ = sd_notify::notify(states);
+}

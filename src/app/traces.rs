@@ -1,0 +1,235 @@
+//! Traces for OpenTelemetry: spans of requests, sent in batches over OTLP/HTTP in JSON by a thread of
+//! their own. Nothing here runs unless `traces.endpoint` is set.
+
+use std::io;
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use rustls::{ClientConnection, StreamOwned};
+use serde_json::{Value, json};
+
+use super::running::StartError;
+use crate::audit::{FieldName, Fields, Finished};
+use crate::config::{Collector, Traces};
+use crate::tls::PeerTls;
+
+/// Spans that wait to be sent; more are dropped.
+const WAITING_MAX: usize = 4096;
+/// Spans of one batch.
+const BATCH_MAX: usize = 512;
+/// How long spans may gather.
+const GATHERING: Duration = Duration::from_secs(1);
+/// Longest time for each step of sending a batch.
+const STEP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a failure is said.
+const WARNING_INTERVAL: Duration = Duration::from_mins(1);
+
+/// Takes spans in. Clones take in for the same collector.
+#[derive(Clone)]
+pub(super) struct Spans {
+    sender: SyncSender<RequestSpan>,
+}
+
+/// What is known of a request at its end.
+#[derive(Default)]
+struct RequestSpan {
+    ended: Timestamp,
+    fields: Vec<(&'static str, Value)>,
+}
+
+impl Spans {
+    /// Starts the thread that sends spans to the collector, if there is one.
+    pub(super) fn start(traces: &Traces) -> Result<Option<Self>, StartError> {
+        let Some(collector) = traces.collector.clone() else { return Ok(None) };
+        let tls =
+            collector.is_tls.then(|| PeerTls::read(&collector.host, None, None)).transpose()?;
+        let (sender, spans) = sync_channel(WAITING_MAX);
+        let exporter = Exporter { collector, tls, warned: None };
+        let thread = std::thread::Builder::new().name("ckgate-traces".to_owned());
+        thread.spawn(move || exporter.send_on(&spans)).map_err(StartError::Thread)?;
+        Ok(Some(Self { sender }))
+    }
+
+    /// Takes a request in, if it is traced.
+    pub(super) fn take(&self, event: &Finished<'_>, now: Timestamp) {
+        if !event.request_id().is_traced() {
+            return;
+        }
+        let mut span = RequestSpan { ended: now, fields: Vec::with_capacity(24) };
+        event.record(&mut span);
+        // A collector that does not keep up costs spans, never requests.
+        let _ = self.sender.try_send(span);
+    }
+}
+
+impl RequestSpan {
+    fn field(&self, name: &str) -> Option<&Value> {
+        self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value)
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.field(name)?.as_str()
+    }
+
+    fn micros(&self, name: &str) -> Option<i128> {
+        self.field(name)?.as_u64().map(i128::from)
+    }
+
+    /// The request's own span, and that of its request upstream, in OTLP's JSON.
+    fn to_json(&self) -> Vec<Value> {
+        let id = self.text("request.id").unwrap_or_default();
+        let (trace, half) = (id, id.get(17..).unwrap_or_default());
+        let (server, client) = (format!("e{half}"), format!("f{half}"));
+        let ended = self.ended.as_nanosecond();
+        let began = ended - self.micros("duration_us").unwrap_or(0) * 1000;
+        let method = self.text("http.request.method").unwrap_or_default();
+        let operation = self.text("operation").unwrap_or_default();
+        let status = self.field("http.response.status_code").and_then(Value::as_u64).unwrap_or(0);
+        let mut attributes: Vec<Value> = Vec::new();
+        for (name, value) in &self.fields {
+            let name = match *name {
+                name @ ("http.request.method"
+                | "url.path"
+                | "client.address"
+                | "http.response.status_code"
+                | "http.response.body.size") => name,
+                "operation" => "ckgate.operation",
+                "decision" => "ckgate.decision",
+                "account" => "ckgate.account",
+                "token.id" => "ckgate.token.id",
+                "agent.id" => "ckgate.agent.id",
+                "deny.reason" => "error.type",
+                _ => continue,
+            };
+            attributes.push(attribute(name, value));
+        }
+        let code = if status >= 500 { 2 } else { 0 };
+        let mut spans = vec![json!({
+            "traceId": trace, "spanId": server, "name": format!("{method} {operation}"), "kind": 2,
+            "startTimeUnixNano": began.to_string(), "endTimeUnixNano": ended.to_string(),
+            "attributes": attributes, "status": {"code": code},
+        })];
+        if let (Some(sent), Some(took)) =
+            (self.micros("upstream.began_us"), self.micros("upstream.duration_us"))
+        {
+            let sent = began + sent * 1000;
+            let status = self.field("upstream.status_code").cloned().unwrap_or(Value::Null);
+            let attributes = [
+                attribute("http.request.method", &Value::from(method)),
+                attribute("http.response.status_code", &status),
+            ];
+            spans.push(json!({
+                "traceId": trace, "spanId": client, "parentSpanId": server, "name": method, "kind": 3,
+                "startTimeUnixNano": sent.to_string(),
+                "endTimeUnixNano": (sent + took * 1000).to_string(),
+                "attributes": attributes, "status": {"code": 0},
+            }));
+        }
+        spans
+    }
+}
+
+fn attribute(name: &str, value: &Value) -> Value {
+    let value = match value {
+        Value::Number(number) => json!({"intValue": number.to_string()}),
+        Value::Bool(boolean) => json!({"boolValue": boolean}),
+        other => json!({"stringValue": other.as_str().unwrap_or_default()}),
+    };
+    json!({"key": name, "value": value})
+}
+
+impl Fields for RequestSpan {
+    fn known(&mut self, name: FieldName, value: &str) {
+        self.fields.push((name.as_str(), Value::from(value)));
+    }
+
+    fn list(&mut self, name: FieldName, values: impl Iterator<Item = &'static str>) {
+        let values: Vec<&str> = values.collect();
+        self.fields.push((name.as_str(), Value::from(values.join(","))));
+    }
+
+    fn text(&mut self, name: FieldName, value: &str) {
+        self.known(name, value);
+    }
+
+    fn number(&mut self, name: FieldName, value: u64) {
+        self.fields.push((name.as_str(), Value::from(value)));
+    }
+
+    fn flag(&mut self, name: FieldName, value: bool) {
+        self.fields.push((name.as_str(), Value::from(value)));
+    }
+}
+
+/// Sends batches to the collector.
+struct Exporter {
+    collector: Collector,
+    tls: Option<PeerTls>,
+    warned: Option<Instant>,
+}
+
+impl Exporter {
+    fn send_on(mut self, spans: &Receiver<RequestSpan>) {
+        while let Ok(first) = spans.recv() {
+            let (until, mut batch) = (Instant::now() + GATHERING, vec![first]);
+            while batch.len() < BATCH_MAX {
+                match spans.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                    Ok(span) => batch.push(span),
+                    Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+                }
+            }
+            if let Err(error) = self.send(&batch)
+                && self.warned.is_none_or(|warned| warned.elapsed() >= WARNING_INTERVAL)
+            {
+                self.warned = Some(Instant::now());
+                tracing::warn!(%error, "traces cannot be sent");
+            }
+        }
+    }
+
+    fn send(&self, batch: &[RequestSpan]) -> io::Result<()> {
+        let spans: Vec<Value> = batch.iter().flat_map(RequestSpan::to_json).collect();
+        let version = env!("CARGO_PKG_VERSION");
+        let resource = [
+            attribute("service.name", &Value::from("ckgate")),
+            attribute("service.version", &Value::from(version)),
+        ];
+        let body = json!({"resourceSpans": [{
+            "resource": {"attributes": resource},
+            "scopeSpans": [{"scope": {"name": "ckgate", "version": version}, "spans": spans}],
+        }]});
+        let body = body.to_string();
+        let Collector { authority, host, port, .. } = &self.collector;
+        let request = format!(
+            "POST /v1/traces HTTP/1.1\r\nHost: {authority}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        let address =
+            (host.as_str(), *port).to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
+        let stream = TcpStream::connect_timeout(&address, STEP_TIMEOUT)?;
+        stream.set_read_timeout(Some(STEP_TIMEOUT))?;
+        stream.set_write_timeout(Some(STEP_TIMEOUT))?;
+        match &self.tls {
+            None => exchange(stream, &request),
+            Some(tls) => {
+                let client = ClientConnection::new(tls.config(), tls.name());
+                exchange(StreamOwned::new(client.map_err(io::Error::other)?, stream), &request)
+            }
+        }
+    }
+}
+
+/// Sends a batch; only the status of the answer matters.
+fn exchange(mut stream: impl io::Read + io::Write, request: &str) -> io::Result<()> {
+    stream.write_all(request.as_bytes())?;
+    stream.flush()?;
+    let mut status = [0; 12];
+    stream.read_exact(&mut status)?;
+    match &status {
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', _, b' ', b'2', ..] => Ok(()),
+        _ => Err(io::Error::other("the collector does not take them")),
+    }
+}

@@ -1,0 +1,108 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::{AuditLog, verify};
+
+fn write(path: &Path, from: u32, to: u32) {
+    let log = AuditLog::open(path).unwrap();
+    for number in from..to {
+        log.append(&format!(r#"{{"message":"entry {number}","quoted":"a \" ,\"hash\":\" b"}}"#));
+    }
+    log.flush();
+}
+
+fn problems(files: &[PathBuf]) -> Vec<String> {
+    verify(files).unwrap().problems
+}
+
+/// A log of ten entries, its lines, and where it is.
+fn ten() -> (TempDir, PathBuf, Vec<String>) {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("audit.log");
+    write(&path, 0, 10);
+    let lines: Vec<String> =
+        fs::read_to_string(&path).unwrap().lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 10);
+    (directory, path, lines)
+}
+
+fn put(path: &Path, lines: &[String]) {
+    let end = if lines.is_empty() { "" } else { "\n" };
+    fs::write(path, lines.join("\n") + end).unwrap();
+}
+
+#[test]
+fn log_that_nobody_touched_verifies_over_restarts() {
+    let (_directory, path, _) = ten();
+    write(&path, 10, 15);
+    let verdict = verify(std::slice::from_ref(&path)).unwrap();
+    assert_eq!((verdict.entries, verdict.first), (15, Some(1)));
+    assert_eq!(verdict.problems, Vec::<String>::new());
+}
+
+#[test]
+fn removed_changed_added_and_moved_lines_are_found() {
+    let (_directory, path, lines) = ten();
+    let files = [path.clone()];
+    for at in 0..10 {
+        let mut removed = lines.clone();
+        removed.remove(at);
+        put(&path, &removed);
+        // Without its first entry, a log is one that begins later.
+        let found = problems(&files);
+        assert_eq!(found.is_empty(), at == 0, "removed {at}: {found:?}");
+
+        let mut changed = lines.clone();
+        changed[at] = changed[at].replace("entry", "entrie");
+        put(&path, &changed);
+        assert!(!problems(&files).is_empty(), "changed {at}");
+
+        let mut twice = lines.clone();
+        twice.insert(at, lines[at].clone());
+        put(&path, &twice);
+        assert!(!problems(&files).is_empty(), "twice {at}");
+
+        if at > 0 {
+            let mut moved = lines.clone();
+            moved.swap(at, at - 1);
+            put(&path, &moved);
+            assert!(!problems(&files).is_empty(), "moved {at}");
+        }
+    }
+    put(&path, &[]);
+    assert!(!problems(&files).is_empty(), "all removed");
+    put(&path, &lines);
+    assert!(problems(&files).is_empty());
+}
+
+#[test]
+fn chain_goes_on_in_a_new_file_when_the_old_one_is_moved_away() {
+    let directory = TempDir::new().unwrap();
+    let (path, old) = (directory.path().join("audit.log"), directory.path().join("audit.log.1"));
+    let log = AuditLog::open(&path).unwrap();
+    log.append(r#"{"message":"one"}"#);
+    log.flush();
+    fs::rename(&path, &old).unwrap();
+    log.append(r#"{"message":"two"}"#);
+    log.flush();
+    assert_eq!(problems(&[old.clone(), path.clone()]), Vec::<String>::new());
+    assert_eq!(verify(std::slice::from_ref(&path)).unwrap().first, Some(2));
+    assert!(!problems(&[path.clone(), old.clone()]).is_empty());
+
+    // Moved away while nobody had it open.
+    fs::remove_file(&old).unwrap();
+    fs::rename(&path, &old).unwrap();
+    write(&path, 0, 1);
+    assert_eq!(problems(&[old, path]), Vec::<String>::new());
+}
+
+#[test]
+fn line_that_a_crash_cut_short_is_taken_away() {
+    let (_directory, path, lines) = ten();
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{text}{}", lines[3].split_at(40).0)).unwrap();
+    write(&path, 10, 12);
+    assert_eq!(problems(&[path]), Vec::<String>::new());
+}

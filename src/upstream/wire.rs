@@ -1,0 +1,145 @@
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::BytesMut;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::tls::PeerTls;
+
+/// A connection to the upstream.
+#[derive(Debug)]
+pub(super) enum Wire {
+    /// In the clear.
+    Tcp(TcpStream),
+    /// Within TLS, with the upstream's certificate verified.
+    Tls(Box<Secured>),
+}
+
+/// A connection within TLS.
+#[derive(Debug)]
+pub(super) struct Secured {
+    stream: TlsStream<TcpStream>,
+    /// Decrypted while the beginning of an answer was looked for.
+    early: BytesMut,
+}
+
+/// Bytes that are decrypted to see whether an answer begins.
+const EARLY_BYTES: usize = 1024;
+
+impl Wire {
+    /// Makes a connection out of a socket: the whole handshake, where the upstream speaks TLS.
+    pub(super) async fn over(stream: TcpStream, tls: Option<&PeerTls>) -> io::Result<Self> {
+        let Some(tls) = tls else { return Ok(Self::Tcp(stream)) };
+        let stream = TlsConnector::from(tls.config()).connect(tls.name(), stream).await?;
+        Ok(Self::Tls(Box::new(Secured { stream, early: BytesMut::new() })))
+    }
+
+    /// Whether what was written may still wait in this process.
+    pub(super) fn holds_writes_back(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    /// Ready when there is something to read, or the connection has ended.
+    pub(super) fn poll_answer_began(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Tcp(stream) => poll_tcp_answer_began(stream, cx),
+            Self::Tls(secured) => secured.poll_answer_began(cx),
+        }
+    }
+
+    /// Whether there is nothing to read: neither an end nor unasked bytes. The system is asked, since
+    /// the runtime may not have heard of them yet, and they would be taken for the next answer.
+    pub(super) fn is_silent(&mut self) -> bool {
+        match self {
+            Self::Tcp(stream) => {
+                would_block(SockRef::from(&*stream).peek(&mut [MaybeUninit::uninit()]))
+            }
+            Self::Tls(secured) => secured.is_silent(),
+        }
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(secured) if !secured.early.is_empty() => {
+                let length = secured.early.len().min(buffer.remaining());
+                buffer.put_slice(&secured.early.split_to(length));
+                Poll::Ready(Ok(()))
+            }
+            Self::Tls(secured) => Pin::new(&mut secured.stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(secured) => Pin::new(&mut secured.stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(secured) => Pin::new(&mut secured.stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(secured) => Pin::new(&mut secured.stream).poll_shutdown(cx),
+        }
+    }
+}
+
+impl Secured {
+    /// A record need not be data, so it has to be decrypted to know.
+    fn poll_answer_began(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.early.is_empty() {
+            self.early.reserve(EARLY_BYTES);
+            // An end or an error shows again when the answer is read.
+            let _ = ready!(pin!(self.stream.read_buf(&mut self.early)).poll(cx));
+        }
+        Poll::Ready(())
+    }
+
+    fn is_silent(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        self.poll_answer_began(&mut cx).is_pending()
+    }
+}
+
+/// What the runtime remembers of an earlier read is asked of the system once more.
+fn poll_tcp_answer_began(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<()> {
+    loop {
+        if ready!(stream.poll_read_ready(cx)).is_err() {
+            return Poll::Ready(());
+        }
+        let peek = || SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]);
+        if !would_block(stream.try_io(Interest::READABLE, peek)) {
+            return Poll::Ready(());
+        }
+    }
+}
+
+fn would_block(read: io::Result<usize>) -> bool {
+    matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}

@@ -1,0 +1,103 @@
+//! An account whose refusals are recorded and do not hold.
+
+use std::fs;
+
+use crate::harness::{
+    A, B, Gate, ORIGIN, OTHER_SERVER_KEY, Recorder, SERVER_KEY, TOKENS, agent_path, field, says,
+};
+
+/// A gate whose account `default` is in shadow mode, `other` not; and a token of each.
+fn stage(recorder: &Recorder) -> (Gate, String, String) {
+    let gate = Gate::start(recorder);
+    let path = gate.directory().join("ckgate.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let in_shadow = text.replacen("name = \"default\"", "name = \"default\"\nenforce = false", 1);
+    assert_ne!(text, in_shadow);
+    fs::write(&path, in_shadow).unwrap();
+    let mut gate = gate;
+    gate.restart();
+    let mint = |key: &str| {
+        let body = serde_json::json!({
+            "policy": [{"type": "agent", "id": A, "access": ["read_messages"]}],
+            "hostname": ORIGIN,
+        });
+        let answer = gate.call("POST", TOKENS).bearer(key).json(&body).send();
+        answer.json()["token"].as_str().unwrap().to_owned()
+    };
+    let (shadowed, enforced) = (mint(SERVER_KEY), mint(OTHER_SERVER_KEY));
+    (gate, shadowed, enforced)
+}
+
+#[test]
+fn what_the_policy_refuses_is_recorded_and_forwarded_for_that_account_only() {
+    let recorder = Recorder::start();
+    let (gate, shadowed, enforced) = stage(&recorder);
+    let calls = |token: &str| {
+        [
+            (gate.call("GET", &agent_path(B, "/messages")).token(token), "permission_denied"),
+            (gate.call("GET", "/v1/tools/").token(token), "route_not_allowed"),
+            (
+                gate.call("GET", &agent_path(A, "/messages"))
+                    .bearer(token)
+                    .origin("https://b.test"),
+                "hostname_mismatch",
+            ),
+            (
+                gate.call("GET", &agent_path(A, "/messages?no=1")).token(token),
+                "parameter_not_allowed",
+            ),
+            (
+                gate.call("POST", &agent_path(A, "/messages")).token(token).json(&says("hello")),
+                "permission_denied",
+            ),
+        ]
+    };
+    for (at, (call, reason)) in calls(&shadowed).into_iter().enumerate() {
+        assert_eq!(call.send().status, 200, "{reason}");
+        recorder.wait_for_requests(at + 1);
+        let told = gate.log().wait_for("the refusal", |line| {
+            let shadow = field(line, "decision")? == "shadow";
+            (shadow && field(line, "deny.reason")? == reason).then_some(())
+        });
+        assert!(told.is_some());
+    }
+    assert_eq!(recorder.requests()[4].json(), says("hello"));
+    for (call, reason) in calls(&enforced) {
+        assert_eq!(call.send().code(), reason);
+    }
+    assert_eq!(recorder.requests().len(), 5);
+    let metrics = gate.admin_get("/metrics").text();
+    for line in
+        ["ckgate_shadow_accounts 1", "ckgate_shadow_refusals_total{reason=\"permission_denied\"} 2"]
+    {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
+    assert!(gate.log_lines().iter().any(|line| line.contains("SHADOW MODE")));
+}
+
+#[test]
+fn tokens_that_are_none_and_requests_in_doubt_are_refused_in_shadow_mode_too() {
+    let recorder = Recorder::start();
+    let (gate, shadowed, _) = stage(&recorder);
+    let target = agent_path(A, "/messages");
+    let mistyped = format!("{}A", &shadowed[..shadowed.len() - 1]);
+    for (call, status) in [
+        (gate.call("GET", &target).token(&mistyped), 401),
+        (gate.call("GET", &target), 401),
+        (gate.call("GET", &agent_path(A, "/../x")).token(&shadowed), 400),
+        (gate.call("GET", TOKENS).token(&shadowed), 403),
+    ] {
+        let answer = call.send();
+        assert_eq!(answer.status, status, "{}", answer.text());
+    }
+    recorder.assert_untouched();
+}
+
+#[test]
+fn malformed_body_goes_on_as_it_came() {
+    let recorder = Recorder::start();
+    let (gate, shadowed, _) = stage(&recorder);
+    let call = gate.call("PATCH", &agent_path(A, "")).token(&shadowed).body("{\"a\":");
+    assert_eq!(call.header("Content-Type", "application/json").send().status, 200);
+    assert_eq!(recorder.only_request().body, b"{\"a\":");
+}
