@@ -26,9 +26,14 @@ fn list(gate: &Gate, query: &str) -> (Vec<String>, bool) {
     (tokens, body["hasNextPage"].as_bool().unwrap())
 }
 
-/// So many tokens, newest first.
+/// So many tokens, newest first. Tokens of one millisecond have no order among them, so each is
+/// given a millisecond of its own.
 fn several(gate: &Gate, count: usize) -> Vec<String> {
-    let mut tokens: Vec<String> = (0..count).map(|_| mint(gate, A, &["read_agent"])).collect();
+    let one = |_| {
+        std::thread::sleep(Duration::from_millis(2));
+        mint(gate, A, &["read_agent"])
+    };
+    let mut tokens: Vec<String> = (0..count).map(one).collect();
     tokens.reverse();
     tokens
 }
