@@ -131,6 +131,7 @@ impl Describer {
                 query("agentId", &agent_id()),
                 query("limit", &json!({"type": "number", "minimum": 1, "maximum": 1000})),
                 query("offset", &json!({"type": "number", "minimum": 0})),
+                query("usage", &json!({"type": "boolean"})),
             ],
             answers: vec![(200, Some(listed))],
             ..endpoint("listTokens", "The account's live tokens, newest first")

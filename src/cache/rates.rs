@@ -30,13 +30,14 @@ pub struct Limits {
 }
 
 /// How fast each token may ask, on this gate: a number of requests a minute, all of them at once if
-/// it likes. Where gates share a store each has an equal part: a request counts once for each gate.
+/// it likes; what was used up comes back evenly over a minute. Where gates share a store each has an
+/// equal part: a request counts once for each gate.
 #[derive(Debug)]
 pub struct Rates {
     default: Limits,
     accounts: HashMap<AccountName, TokenLimits>,
     gates: Arc<AtomicU32>,
-    by_token: Cache<TokenId, Arc<Limiter>>,
+    by_token: Cache<(TokenId, NonZeroU32), Arc<Limiter>>,
 }
 
 /// How fast one token may ask. Clones share the allowance.
@@ -71,10 +72,11 @@ impl Rates {
         Self { default, accounts, gates: Arc::new(AtomicU32::new(1)), by_token }
     }
 
-    /// Other allowances in the place of these, shared among as many gates.
+    /// Other allowances in the place of these, shared among as many gates. What a token has used up
+    /// of one that stays the same stays used up.
     #[must_use]
     pub fn renewed(&self, next: Self) -> Self {
-        Self { gates: Arc::clone(&self.gates), ..next }
+        Self { gates: Arc::clone(&self.gates), by_token: self.by_token.clone(), ..next }
     }
 
     /// How many gates share what each token may ask for.
@@ -113,7 +115,7 @@ impl Rates {
                 let quota = Quota::per_minute(per_minute);
                 Arc::new(RateLimiter::direct_with_clock(quota, MonotonicClock))
             };
-            let limiter = self.by_token.get_with(record.id, full);
+            let limiter = self.by_token.get_with((record.id, per_minute), full);
             Shared { limiter, per_minute, gates: Arc::clone(&self.gates) }
         }))
     }

@@ -80,7 +80,7 @@ fn parse(body: &[u8]) -> Result<CreateBody, Rejection> {
     Ok(parsed)
 }
 
-/// The token's own limits, each within what the configuration admits as well.
+/// The token's own limits, each within what the account's and the gate's may be as well.
 fn limits(limits: Option<TokenLimits>) -> Result<TokenLimits, Rejection> {
     let limits = limits.unwrap_or(TokenLimits::NONE);
     for (name, limit, most) in [

@@ -11,7 +11,7 @@ use crate::harness::{
 };
 
 /// Changes a gate's configuration file in one step.
-fn edit(gate: &Gate, change: impl FnOnce(&mut toml::Table)) {
+pub(crate) fn edit(gate: &Gate, change: impl FnOnce(&mut toml::Table)) {
     let path = gate.directory().join("ckgate.toml");
     let mut table: toml::Table = fs::read_to_string(&path).unwrap().parse().unwrap();
     change(&mut table);
@@ -24,7 +24,7 @@ fn replace(path: PathBuf, text: &str) {
     fs::rename(beside, path).unwrap();
 }
 
-fn section<'t>(table: &'t mut toml::Table, name: &str) -> &'t mut toml::Table {
+pub(crate) fn section<'t>(table: &'t mut toml::Table, name: &str) -> &'t mut toml::Table {
     let section = table.entry(name).or_insert_with(|| toml::Table::new().into());
     section.as_table_mut().unwrap()
 }
@@ -36,7 +36,7 @@ fn count(gate: &Gate, name: &str) -> u64 {
 }
 
 /// Tells the gate to read its configuration, and waits until it holds.
-fn hang_up(gate: &Gate) {
+pub(crate) fn hang_up(gate: &Gate) {
     let before = count(gate, "ckgate_reloads_total");
     gate.signal("HUP");
     eventually("the configuration is taken up", || count(gate, "ckgate_reloads_total") > before);

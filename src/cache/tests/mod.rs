@@ -5,9 +5,11 @@ mod known;
 mod lifetimes;
 mod lookups;
 mod origins;
+mod rates;
 mod simulation;
 mod store;
 mod streams;
+mod usage;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,5 +1,6 @@
 //! Claims about every engine. An engine's tests say how to start it, and run them all.
 
+pub(in crate::store) mod counts;
 pub(in crate::store) mod feed;
 pub(in crate::store) mod keeping;
 pub(in crate::store) mod lists;
@@ -99,6 +100,15 @@ macro_rules! whole_contract {
                 pruned_feed_never_goes_backwards,
                 cursor_older_than_what_was_pruned_misses_nothing_that_matters,
                 feed_is_pruned_in_small_steps,
+            }
+            counts {
+                unused_token_has_no_counts,
+                counts_of_all_gates_add_up,
+                last_use_never_goes_back,
+                counts_of_what_does_not_exist_are_dropped,
+                deletion_takes_counts_along,
+                sweep_takes_counts_along,
+                many_counts_at_once_are_each_kept,
             }
         }
     };
