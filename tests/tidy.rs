@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("activity", &["clock", "policy", "token"]),
     ("audit", &["activity", "answer", "policy", "telemetry", "token"]),
     ("audit_log", &[]),
-    ("store", &["clock", "policy", "token"]),
+    ("store", &["clock", "policy", "tls", "token"]),
     ("cache", &["clock", "policy", "store", "telemetry", "token"]),
     ("upstream", &["clock", "config", "telemetry", "tls"]),
     ("server", &["clock", "config", "telemetry", "tls"]),

@@ -1,8 +1,6 @@
 use super::running::StartError;
 use crate::config::{PostgresConfig, StoreConfig, StoreTls};
-use crate::store::{
-    PostgresSettings, PostgresStore, Roots, SqliteSettings, SqliteStore, Store, Tls,
-};
+use crate::store::{PostgresSettings, PostgresStore, SqliteSettings, SqliteStore, Store, Tls};
 
 /// Opens the store that the configuration names.
 pub fn open_store(config: &StoreConfig) -> Result<Store, StartError> {
@@ -24,8 +22,9 @@ pub fn postgres_settings(config: &PostgresConfig) -> PostgresSettings {
         listen_server: config.listen_server.clone(),
         tls: match &config.tls {
             StoreTls::Off => Tls::Off,
-            StoreTls::WebRoots => Tls::Verified(Roots::Web),
-            StoreTls::RootsFile(file) => Tls::Verified(Roots::File(file.clone())),
+            StoreTls::Verified { roots, own } => {
+                Tls::Verified { authorities: roots.clone(), own: own.clone() }
+            }
         },
         notify: config.notify,
         connections_max: config.connections_max,

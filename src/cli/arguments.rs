@@ -175,9 +175,9 @@ pub(super) struct Demo {
 
 /// How keys are exchanged without an outage.
 const ROTATION: &str = "To exchange the key of running gates: 1. add the new one behind the others in \
-`tokens.keys` of every gate and restart them one after another: all verify it. 2. Put it first on \
-every gate: it mints. 3. When the last token of the old key has expired (`tokens.max_lifetime` later), \
-take the old one away: its tokens are refused from then on, and the log names the key they lack.";
+`tokens.keys` of every gate, which takes the changed file up by itself, or at once at SIGHUP: all verify \
+it. 2. Put it first on every gate: it mints. 3. When `ckgate key list` shows no live token of the old one, \
+take that away: its tokens are refused from then on, and the log names the key that a gate lacks.";
 
 #[derive(Subcommand)]
 pub(super) enum Key {
@@ -190,6 +190,14 @@ pub(super) enum Key {
         /// Say on standard error what to do with the key, step by step, given this configuration.
         #[arg(long, value_name = "FILE")]
         rotate: Option<PathBuf>,
+    },
+    /// Show the token keys of a configuration and of its store: which mints, which still has live
+    /// tokens and until when, which may be taken away, which is missing. Reads the whole store.
+    #[command(after_help = ROTATION)]
+    List {
+        /// The configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
     },
 }
 
@@ -212,6 +220,12 @@ pub(super) struct Target {
     /// Certificates (PEM) that vouch for its server.
     #[arg(long, value_name = "FILE", requires = "to")]
     pub(super) tls_roots: Option<PathBuf>,
+    /// A certificate (PEM) to show its server.
+    #[arg(long, value_name = "FILE", requires = "to", requires = "key")]
+    pub(super) certificate: Option<PathBuf>,
+    /// The certificate's key (PEM).
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    pub(super) key: Option<PathBuf>,
     /// The shared store of this configuration.
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,

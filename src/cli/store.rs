@@ -13,6 +13,7 @@ use crate::config::{CommandLine, Config, PostgresConfig, StoreConfig};
 use crate::store::{
     PostgresSettings, PostgresStore, SqliteExport, SqliteSettings, TokenStore as _,
 };
+use crate::tls::PairFiles;
 use crate::token::{Record, TokenId};
 
 /// Records moved at once.
@@ -39,7 +40,12 @@ fn settings(
             let password = target.password_env.as_deref();
             let password = password.map(|name| secret_in(environment, name)).transpose()?;
             let password = password.as_ref().map(crate::token::Secret::expose);
-            StoreConfig::postgres(url, password, target.tls_roots.clone())
+            let pair = (target.certificate.clone(), target.key.clone());
+            let own = match pair {
+                (Some(certificate), Some(key)) => Some(PairFiles { certificate, key }),
+                _ => None,
+            };
+            StoreConfig::postgres(url, password, target.tls_roots.clone(), own)
                 .map_err(|problem| format!("`--to`: {problem}"))?
         }
         (None, Some(file)) => from_file(file, environment)?,
@@ -48,8 +54,14 @@ fn settings(
     let StoreConfig::Postgres(config) = config else {
         return Err("the configured store is not a PostgreSQL".into());
     };
-    let config = PostgresConfig { notify: false, query_timeout: QUERY_TIMEOUT, ..*config };
-    Ok(app::postgres_settings(&config))
+    Ok(patient(&config))
+}
+
+/// A shared store for a command: nobody listens, and an answer may take longer.
+pub(super) fn patient(config: &PostgresConfig) -> PostgresSettings {
+    let config = config.clone();
+    let config = PostgresConfig { notify: false, query_timeout: QUERY_TIMEOUT, ..config };
+    app::postgres_settings(&config)
 }
 
 fn from_file(file: &Path, environment: &Environment) -> Result<StoreConfig, Box<dyn Error>> {

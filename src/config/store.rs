@@ -8,6 +8,7 @@ use tokio_postgres::config::Host;
 use super::problem::{Place, quoted};
 use super::reader::Section;
 use super::{millis, minutes, seconds, secret};
+use crate::tls::PairFiles;
 
 /// Where records are kept. From `store.url`, default `sqlite:ckgate.db`.
 #[derive(Clone, Debug)]
@@ -45,10 +46,13 @@ pub struct PostgresConfig {
 pub enum StoreTls {
     /// Clear text.
     Off,
-    /// Verified against the roots that browsers trust.
-    WebRoots,
-    /// Verified against the roots in this file.
-    RootsFile(PathBuf),
+    /// The server is verified.
+    Verified {
+        /// Against the roots in this file; `None`: against those that browsers trust.
+        roots: Option<PathBuf>,
+        /// What the server is shown when it asks for a certificate.
+        own: Option<PairFiles>,
+    },
 }
 
 /// A parsed URL.
@@ -70,7 +74,8 @@ impl StoreConfig {
         let password = section
             .take("password")
             .and_then(|node| secret::read(section.context, &password_path, node));
-        let roots = section.parsed("tls_roots", super::path);
+        let roots = section.file("tls_roots");
+        let own = section.pair();
         let notify = section.boolean("notify", true);
         let connections: usize = section.integer("connections_max", 8, 1..=1000);
         let limit = millis(10)..=minutes(1);
@@ -93,11 +98,12 @@ impl StoreConfig {
             let message = "`store.listen_url` and `store.url` must have the same `sslmode`";
             section.context.problem(Place::Whole, message);
         }
-        let tls = match (server.tls, roots) {
-            (false, _) => StoreTls::Off,
-            (true, None) => StoreTls::WebRoots,
-            (true, Some(file)) => StoreTls::RootsFile(file),
-        };
+        if !server.tls && (roots.is_some() || own.is_some()) {
+            let message = "`store.tls_roots`, `store.certificate` and `store.key` mean nothing for a \
+                           connection that is not encrypted";
+            section.context.problem(Place::Whole, message);
+        }
+        let tls = if server.tls { StoreTls::Verified { roots, own } } else { StoreTls::Off };
         Self::Postgres(Box::new(PostgresConfig {
             server: with_password(*server.config),
             listen_server: listen.map(|listen| with_password(*listen.config)),
@@ -119,12 +125,13 @@ impl StoreConfig {
         }
     }
 
-    /// What a `postgres://` URL says, with this password and roots, everything else at its default; for
-    /// commands.
+    /// What a `postgres://` URL says, with this password, these roots and this certificate, everything
+    /// else at its default; for commands.
     pub fn postgres(
         url: &str,
         password: Option<&str>,
         tls_roots: Option<PathBuf>,
+        certificate: Option<PairFiles>,
     ) -> Result<Self, String> {
         let toml = format!("[store]\nurl = {}\n", toml::Value::from(url));
         let mut problems = Vec::new();
@@ -140,8 +147,10 @@ impl StoreConfig {
                 if let Some(password) = password {
                     config.server.password(password);
                 }
-                if let (StoreTls::WebRoots, Some(file)) = (&config.tls, tls_roots) {
-                    config.tls = StoreTls::RootsFile(file);
+                match &mut config.tls {
+                    StoreTls::Verified { roots, own } => (*roots, *own) = (tls_roots, certificate),
+                    StoreTls::Off if tls_roots.is_none() && certificate.is_none() => {}
+                    StoreTls::Off => return Err("says that nothing is encrypted".to_owned()),
                 }
                 Ok(Self::Postgres(config))
             }

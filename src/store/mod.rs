@@ -17,7 +17,7 @@ use std::future::Future;
 use jiff::{SignedDuration, Timestamp};
 
 pub use any::Store;
-pub use postgres::{PostgresError, PostgresSettings, PostgresStore, Roots, Tls, TlsError};
+pub use postgres::{PostgresError, PostgresSettings, PostgresStore, Tls};
 pub use sqlite::{OpenError, SqliteExport, SqliteSettings, SqliteStore};
 
 use crate::policy::{AgentId, Permission};
@@ -117,6 +117,17 @@ pub struct MovedDeletion {
     pub expires_at: Timestamp,
     /// When it was asked for.
     pub deleted_at: Timestamp,
+}
+
+/// How many live tokens were made under a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyUse {
+    /// The key.
+    pub key_id: u8,
+    /// How many; at least 1.
+    pub live: u64,
+    /// When the last of them expires.
+    pub last_expiry: Timestamp,
 }
 
 /// How often a permission of a token was used.

@@ -1,7 +1,7 @@
 //! Certificates and keys: what the gate shows of itself, and what it accepts as proof of another.
 //!
 //! Owns the files' reading and the TLS library's settings: versions 1.2 and 1.3, no early data, no
-//! way to leave a certificate unverified. Leaves sockets to `server` and `upstream`. Must always
+//! way to leave a certificate unverified. Leaves sockets to `server`, `upstream` and `store`. Must always
 //! hold: a certificate and a key that do not belong together are refused when they are read.
 
 mod files;
@@ -17,7 +17,7 @@ use rustls::crypto::CryptoProvider;
 
 pub use files::{PairFiles, TlsError};
 pub use identity::{HTTP_2, HTTP_11, Identities, Identity};
-pub use peer::PeerTls;
+pub use peer::{PeerTls, client_config};
 
 /// One set of algorithms for all connections.
 fn provider() -> Arc<CryptoProvider> {

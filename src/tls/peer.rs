@@ -25,25 +25,7 @@ impl PeerTls {
     ) -> Result<Self, TlsError> {
         let name = ServerName::try_from(host.to_owned());
         let name = name.map_err(|_| TlsError::Name(host.to_owned()))?;
-        let authorities = match authorities {
-            Some(path) => read_authorities(path)?,
-            None => RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
-        };
-        let settings = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(authorities);
-        let mut config = match own {
-            None => settings.with_no_client_auth(),
-            Some(files) => {
-                let (chain, key) = read_pair(files)?;
-                settings.with_client_auth_cert(chain, key).map_err(|source| TlsError::Pair {
-                    certificate: files.certificate.clone(),
-                    key: files.key.clone(),
-                    source,
-                })?
-            }
-        };
-        config.alpn_protocols = vec![HTTP_11.to_vec()];
+        let config = client_config(authorities, own, HTTP_11)?;
         Ok(Self { name, config: Arc::new(config) })
     }
 
@@ -58,4 +40,33 @@ impl PeerTls {
     pub fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.config)
     }
+}
+
+/// How a server is spoken to that is verified by the authorities in this file, or else by those that
+/// the web trusts. `own` is shown to one that asks who we are, `protocol` is offered by ALPN.
+pub fn client_config(
+    authorities: Option<&Path>,
+    own: Option<&PairFiles>,
+    protocol: &[u8],
+) -> Result<ClientConfig, TlsError> {
+    let authorities = match authorities {
+        Some(path) => read_authorities(path)?,
+        None => RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
+    };
+    let settings = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(authorities);
+    let mut config = match own {
+        None => settings.with_no_client_auth(),
+        Some(files) => {
+            let (chain, key) = read_pair(files)?;
+            settings.with_client_auth_cert(chain, key).map_err(|source| TlsError::Pair {
+                certificate: files.certificate.clone(),
+                key: files.key.clone(),
+                source,
+            })?
+        }
+    };
+    config.alpn_protocols = vec![protocol.to_vec()];
+    Ok(config)
 }

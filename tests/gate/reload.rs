@@ -1,46 +1,14 @@
 //! A configuration that changes while the gate runs: in one step, or not at all.
 
 use std::fs;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::json;
 
 use crate::harness::{
-    A, Call, Gate, ORIGIN, Recorder, SERVER_KEY, TOKENS, agent_path, eventually, field, mint, says,
+    A, Call, Gate, ORIGIN, Recorder, SERVER_KEY, TOKENS, agent_path, count, edit, eventually,
+    field, hang_up, mint, replace, says, section,
 };
-
-/// Changes a gate's configuration file in one step.
-pub(crate) fn edit(gate: &Gate, change: impl FnOnce(&mut toml::Table)) {
-    let path = gate.directory().join("ckgate.toml");
-    let mut table: toml::Table = fs::read_to_string(&path).unwrap().parse().unwrap();
-    change(&mut table);
-    replace(path, &table.to_string());
-}
-
-fn replace(path: PathBuf, text: &str) {
-    let beside = path.with_extension("new");
-    fs::write(&beside, text).unwrap();
-    fs::rename(beside, path).unwrap();
-}
-
-pub(crate) fn section<'t>(table: &'t mut toml::Table, name: &str) -> &'t mut toml::Table {
-    let section = table.entry(name).or_insert_with(|| toml::Table::new().into());
-    section.as_table_mut().unwrap()
-}
-
-fn count(gate: &Gate, name: &str) -> u64 {
-    let text = gate.admin_get("/metrics").text();
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.unwrap().parse().unwrap()
-}
-
-/// Tells the gate to read its configuration, and waits until it holds.
-pub(crate) fn hang_up(gate: &Gate) {
-    let before = count(gate, "ckgate_reloads_total");
-    gate.signal("HUP");
-    eventually("the configuration is taken up", || count(gate, "ckgate_reloads_total") > before);
-}
 
 const NEW_KEY: &str = "sk-let-test0server0key0of0the0next00account0000";
 

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     A, Answer, Call, Connection, Gate, ORIGIN, OTHER_SERVER_KEY, Recorder, Reply, SERVER_KEY,
-    Settings, Signal, TOKENS, agent_path, assert_refused, create, create_answer, says,
+    Settings, Signal, TOKENS, agent_path, assert_refused, create, create_answer, edit, hang_up,
+    says,
 };
-use crate::reload::{edit, hang_up};
 
 /// A token of this account with these limits of its own.
 #[track_caller]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::harness::eventually;
+use crate::harness::{Leaf, Pki, eventually};
 
 /// A running server, or one that was stopped. It ends when this is dropped, and at the latest with
 /// the thread that started it.
@@ -39,11 +39,45 @@ impl Cluster {
     #[track_caller]
     pub(crate) fn start_with(lines: &[&str]) -> Self {
         let mut cluster = Self::empty();
-        let data = cluster.data();
+        cluster.make();
+        cluster.configure(lines);
+        cluster.launch();
+        cluster
+    }
+
+    #[track_caller]
+    fn make(&self) {
+        let data = self.data();
         let data = data.to_str().unwrap();
         let made = ["-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C"];
         run("initdb", &[&made[..], &["--no-sync"]].concat());
-        cluster.configure(lines);
+    }
+
+    /// A server that shows this certificate. Over TLS come `gate` with its password, and `mutual`
+    /// with a certificate from this authority; in clear only the tests' own questions.
+    #[track_caller]
+    pub(crate) fn start_secure(certificate: &Leaf, clients: &Pki) -> Self {
+        let mut cluster = Self::empty();
+        cluster.make();
+        for (name, text) in [
+            ("server.crt", certificate.certificate.as_str()),
+            ("server.key", certificate.key.as_str()),
+            ("clients.crt", clients.pem()),
+            (
+                "pg_hba.conf",
+                "hostnossl all postgres 127.0.0.1/32 trust\n\
+                 hostssl all gate 127.0.0.1/32 scram-sha-256\n\
+                 hostssl all mutual 127.0.0.1/32 trust clientcert=verify-ca\n",
+            ),
+        ] {
+            let path = cluster.data().join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            if let Some((user, group)) = server_user() {
+                chown(&path, Some(user), Some(group)).unwrap();
+            }
+        }
+        cluster.configure(&["ssl = on", "ssl_ca_file = 'clients.crt'"]);
         cluster.launch();
         cluster
     }
@@ -141,6 +175,17 @@ impl Cluster {
         let asked = ["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-c", sql];
         let output = run("psql", &[&at[..], &asked[..]].concat());
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// What the server says to SQL that it refuses.
+    #[track_caller]
+    pub(crate) fn refused_sql(&self, database: &str, sql: &str) -> String {
+        let port = self.port.to_string();
+        let at = ["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-d", database];
+        let asked = ["-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", sql];
+        let output = as_server_user("psql").args([&at[..], &asked[..]].concat()).output().unwrap();
+        assert!(!output.status.success(), "the server has done it: {sql}");
+        String::from_utf8(output.stderr).unwrap()
     }
 
     /// Stops the server and waits until it is gone.

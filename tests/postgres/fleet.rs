@@ -57,7 +57,8 @@ impl Fleet {
         Gate::start_before(&self.upstream, &all)
     }
 
-    fn keys(&self, names: &[&str]) -> Value {
+    /// These keys as the configuration names them.
+    pub(crate) fn keys(&self, names: &[&str]) -> Value {
         let key = |name: &&str| {
             let mut key = Table::new();
             key.insert("id".to_owned(), i64::from(name.as_bytes()[4] - b'0').into());

@@ -19,8 +19,14 @@ mod harness;
 mod cluster;
 mod faults;
 mod fleet;
+mod keys;
+mod limits;
+mod migrate;
+mod polling;
 mod promise;
 mod relay;
+mod roles;
+mod tls;
 mod upstream;
 
 mod policy {

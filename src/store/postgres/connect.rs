@@ -1,20 +1,20 @@
 //! Connections to the server: who may be spoken to, how, and for how long.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::{Client, Config, Connection, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::fault::Fault;
+use crate::tls::{PairFiles, TlsError, client_config};
 
+/// What is spoken within TLS, as ALPN names it.
+const PROTOCOL: &[u8] = b"postgresql";
 /// What the server's side of each session is set to. Acknowledged means durable, whatever the
 /// database's own default is; nothing waits for a lock longer than its caller does.
 const SESSION: &str = "SET default_transaction_isolation = 'read committed';
@@ -27,33 +27,13 @@ const SESSION: &str = "SET default_transaction_isolation = 'read committed';
 pub enum Tls {
     /// Clear text: written down by the operator, or a socket of this machine.
     Off,
-    /// The server's certificate is verified against these roots, and against its host name.
-    Verified(Roots),
-}
-
-/// Who vouches for a server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Roots {
-    /// The authorities that browsers trust.
-    Web,
-    /// Those in this PEM file.
-    File(PathBuf),
-}
-
-/// The roots cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// The file cannot be read as PEM certificates.
-    #[error("the roots in `{path}` cannot be read: {problem}")]
-    Roots {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        problem: String,
+    /// The server's certificate is verified, and that it is for the host's name.
+    Verified {
+        /// The authorities that must have signed it. `None`: those that the web trusts.
+        authorities: Option<PathBuf>,
+        /// What the server is shown when it asks for a certificate.
+        own: Option<PairFiles>,
     },
-    /// There is no cryptography for it.
-    #[error("TLS cannot be set up")]
-    Setup(#[source] rustls::Error),
 }
 
 /// Makes connections to the first of the configured hosts that takes writes.
@@ -70,7 +50,10 @@ impl Connector {
     pub(super) fn new(config: &Config, tls: &Tls, timeout: Duration) -> Result<Self, TlsError> {
         let tls = match tls {
             Tls::Off => None,
-            Tls::Verified(roots) => Some(MakeRustlsConnect::new(client_config(roots)?)),
+            Tls::Verified { authorities, own } => {
+                let config = client_config(authorities.as_deref(), own.as_ref(), PROTOCOL)?;
+                Some(MakeRustlsConnect::new(config))
+            }
         };
         Ok(Self { hosts: one_a_host(config, timeout, tls.is_some()).into(), tls, timeout })
     }
@@ -141,31 +124,6 @@ fn one_a_host(config: &Config, timeout: Duration, tls: bool) -> Vec<Config> {
             one
         })
         .collect()
-}
-
-fn client_config(roots: &Roots) -> Result<ClientConfig, TlsError> {
-    let mut store = RootCertStore::empty();
-    match roots {
-        Roots::Web => store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        Roots::File(path) => add_roots(&mut store, path)?,
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(TlsError::Setup)?
-        .with_root_certificates(store)
-        .with_no_client_auth())
-}
-
-fn add_roots(store: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
-    let failed = |problem: String| TlsError::Roots { path: path.to_owned(), problem };
-    let certificates =
-        CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| failed(error.to_string()))?;
-        store.add(certificate).map_err(|error| failed(error.to_string()))?;
-    }
-    if store.is_empty() { Err(failed("it has no certificate".to_owned())) } else { Ok(()) }
 }
 
 /// A connection over clear text or TLS.

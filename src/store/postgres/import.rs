@@ -1,15 +1,17 @@
-//! Taking over what another store has kept. Whatever is there already stays as it is, so that a
-//! move that broke off can simply be made again.
+//! What commands ask: taking over what another store has kept, and sums. Whatever is there already
+//! stays as it is, so that a move that broke off can simply be made again.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+
+use jiff::Timestamp;
 
 use super::Shared;
 use super::fault::Fault;
 use super::questions::number;
 use super::{PostgresStore, row};
 use crate::store::stored::{agent_key, limits_text, policy_text};
-use crate::store::{MovedDeletion, StoreError, Usage};
+use crate::store::{KeyUse, MovedDeletion, StoreError, Usage};
 use crate::token::{Record, TokenId};
 
 impl PostgresStore {
@@ -32,6 +34,11 @@ impl PostgresStore {
     /// The records of these ids, in any order.
     pub async fn records(&self, ids: Vec<TokenId>) -> Result<Vec<Record>, StoreError> {
         self.ask(records(Arc::clone(self.shared()), ids)).given().await
+    }
+
+    /// The keys that tokens were made under which live at `now`, in the order of their ids.
+    pub async fn key_uses(&self, now: Timestamp) -> Result<Vec<KeyUse>, StoreError> {
+        self.ask(key_uses(Arc::clone(self.shared()), now)).given().await
     }
 
     /// How many of these ids are in the feed of deletions.
@@ -161,6 +168,23 @@ async fn deleted_among(shared: Arc<Shared>, ids: Vec<TokenId>) -> Result<u64, Fa
     Ok(u64::try_from(row.try_get::<_, i64>(0)?).unwrap_or(0))
 }
 
+async fn key_uses(shared: Arc<Shared>, now: Timestamp) -> Result<Vec<KeyUse>, Fault> {
+    let link = shared.link().await?;
+    let now = now.as_millisecond();
+    let asked = async { link.session.client.query(KEY_USES, &[&now]).await };
+    let answer = link.bounded(asked).await;
+    let used = |row: &tokio_postgres::Row| {
+        let key_id = u8::try_from(row.try_get::<_, i16>(0)?);
+        let last_expiry = Timestamp::from_millisecond(row.try_get(2)?);
+        Ok(KeyUse {
+            key_id: key_id.map_err(|_| Fault::Damaged("a key id"))?,
+            live: u64::try_from(row.try_get::<_, i64>(1)?).unwrap_or(0),
+            last_expiry: last_expiry.map_err(|_| Fault::Damaged("a time"))?,
+        })
+    };
+    link.settle(answer)?.iter().map(used).collect()
+}
+
 const IMPORT: &str = "
     WITH given AS (
         SELECT * FROM unnest($1::bytea[], $2::smallint[], $3::text[], $4::bigint[], $5::bigint[],
@@ -209,3 +233,6 @@ const IMPORT_USAGE: &str = "
         last_used_at = greatest(token_usage.last_used_at, excluded.last_used_at)";
 
 const DELETED_AMONG: &str = "SELECT count(*) FROM deletions WHERE id = ANY($1)";
+
+const KEY_USES: &str = "SELECT key_id, count(*), max(expires_at) FROM tokens
+     WHERE expires_at > $1 GROUP BY key_id ORDER BY key_id";

@@ -32,13 +32,14 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle as JoinAnswer;
 
 use self::connect::Connector;
-pub use self::connect::{Roots, Tls, TlsError};
+pub use self::connect::Tls;
 use self::fault::Fault;
 use self::listen::Wakeups;
 use self::session::{Link, Manager};
 use super::{
     DeleteOutcome, Deletion, Feed, FeedCursor, ListPage, ListQuery, StoreError, TokenStore, Usage,
 };
+use crate::tls::TlsError;
 use crate::token::{Record, TokenId};
 
 /// Where the shared store is, and the limits it keeps to.

@@ -1,4 +1,4 @@
-//! Reading a whole store in small pieces, to move it elsewhere.
+//! Reading a whole store: in small pieces, to move it elsewhere, and in sums.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 use super::open::{self, OpenError, Opened};
 use super::row::{record, record_columns};
 use super::{SqliteSettings, usage};
-use crate::store::{MovedDeletion, StoreError, Usage};
+use crate::store::{KeyUse, MovedDeletion, StoreError, Usage};
 use crate::token::{AccountName, Record, TokenId};
 
 /// A store that is read from its beginning to its end. A gate may go on writing to it meanwhile.
@@ -78,6 +78,22 @@ impl SqliteExport {
         Ok(deletions)
     }
 
+    /// The keys that tokens were made under which live at `now`, in the order of their ids.
+    pub fn key_uses(&self, now: Timestamp) -> Result<Vec<KeyUse>, StoreError> {
+        let mut statement = self.connection.prepare_cached(KEY_USES)?;
+        let mut rows = statement.query(params![now.as_millisecond()])?;
+        let mut uses = Vec::new();
+        while let Some(row) = rows.next()? {
+            let last_expiry = Timestamp::from_millisecond(row.get(2)?);
+            uses.push(KeyUse {
+                key_id: row.get(0)?,
+                live: u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0),
+                last_expiry: last_expiry.unwrap_or(Timestamp::MAX),
+            });
+        }
+        Ok(uses)
+    }
+
     /// What is counted of these tokens.
     pub fn usage(&self, ids: &[TokenId]) -> Result<Vec<Usage>, StoreError> {
         usage::of(&self.connection, ids)
@@ -89,3 +105,6 @@ const RECORDS: &str =
 
 const DELETIONS: &str = "SELECT sequence, id, account, expires_at, deleted_at FROM deletions
      WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
+
+const KEY_USES: &str = "SELECT key_id, count(*), max(expires_at) FROM tokens
+     WHERE expires_at > ?1 GROUP BY key_id ORDER BY key_id";
