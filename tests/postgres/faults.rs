@@ -113,7 +113,7 @@ fn streams_run_on_while_the_store_still_answers_for_their_tokens() {
 fn assert_survives(
     cluster: &mut Cluster,
     urls: &[String],
-    lose: impl Fn(&mut Cluster),
+    break_it: impl Fn(&mut Cluster),
     bring_back: impl Fn(&mut Cluster),
 ) {
     let fleet = Fleet::start(urls);
@@ -127,7 +127,7 @@ fn assert_survives(
     let mut stream = open_stream(gates[1], &live);
     assert_eq!(try_delete(gates[0], &dead).status, 200);
     let deleted = Instant::now();
-    lose(cluster);
+    break_it(cluster);
     let lost = Instant::now();
 
     let (at, code) = std::thread::scope(|scope| {

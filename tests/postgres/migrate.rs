@@ -239,9 +239,9 @@ fn progress_is_shown_on_a_terminal_and_nowhere_else() {
     let (live, deleted) = large_store(&path, 3000);
     let command = migrate(&path, &cluster.url("ckgate"));
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let line: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+    let command: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
     let seen = Command::new("script")
-        .args(["-qefc", &line.join(" "), "/dev/null"])
+        .args(["-qefc", &command.join(" "), "/dev/null"])
         .env("TERM", "xterm")
         .stdin(Stdio::null())
         .output()

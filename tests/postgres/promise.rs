@@ -185,7 +185,7 @@ fn felt_elsewhere(calls: &[Vec<Call>], n: usize, by: usize, deleted: Instant) ->
 fn histogram(lags: &[Duration]) {
     let bounds = [0, 1, 2, 5, 10, 20, 50, 100, 250, 1000, 3000];
     for pair in bounds.windows(2) {
-        let within = |lag: &&Duration| (pair[0]..pair[1]).contains(&(lag.as_millis() as i32));
+        let within = |lag: &&Duration| (pair[0]..pair[1]).contains(&lag.as_millis());
         let count = lags.iter().filter(within).count();
         println!("{:>5} to {:>4} ms: {count:>4} {}", pair[0], pair[1], "#".repeat(count / 2));
     }

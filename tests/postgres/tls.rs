@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -70,16 +71,16 @@ impl Secure {
         let (all, encrypted) = counts.split_once('|').unwrap();
         (all.parse().unwrap(), encrypted.parse().unwrap())
     }
-
-    fn prepare(&self, url: &str, options: &[&str]) -> std::process::Command {
-        let mut command = ckgate(&[&["store", "prepare", "--to", url][..], options].concat());
-        command.env("PASSWORD", PASSWORD);
-        command
-    }
 }
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
+}
+
+fn prepare(url: &str, options: &[&str]) -> Command {
+    let mut command = ckgate(&[&["store", "prepare", "--to", url][..], options].concat());
+    command.env("PASSWORD", PASSWORD);
+    command
 }
 
 fn with_roots(roots: &Path) -> Vec<&str> {
@@ -114,21 +115,21 @@ fn server_that_cannot_prove_its_name_is_not_spoken_to() {
     // Signed by another authority; by none that the web trusts; and for another name.
     let other = secure.write("other.pem", Pki::new().pem());
     for options in [with_roots(&other), password.to_vec()] {
-        let said = failed(secure.prepare(&url, &options));
+        let said = failed(prepare(&url, &options));
         assert!(said.contains("certificate"), "{said}");
     }
     let elsewhere = Secure::start(&["db.example"]);
     let elsewhere_roots = elsewhere.folder.path().join("roots.pem");
-    let said = failed(elsewhere.prepare(&elsewhere.url("gate"), &with_roots(&elsewhere_roots)));
+    let said = failed(prepare(&elsewhere.url("gate"), &with_roots(&elsewhere_roots)));
     assert!(said.contains("certificate"), "{said}");
     for one in [&secure, &elsewhere] {
         assert_eq!(one.cluster.sql("ckgate", "SELECT to_regclass('tokens') IS NULL"), "t");
     }
 
-    assert!(secure.prepare(&url, &with_roots(&roots)).output().unwrap().status.success());
+    assert!(prepare(&url, &with_roots(&roots)).output().unwrap().status.success());
     // The name inside the session is bound to the certificate that was verified.
     let bound = format!("{url}?channel_binding=require");
-    assert!(secure.prepare(&bound, &with_roots(&roots)).output().unwrap().status.success());
+    assert!(prepare(&bound, &with_roots(&roots)).output().unwrap().status.success());
     assert_eq!(secure.cluster.sql("ckgate", "SELECT to_regclass('tokens') IS NULL"), "f");
 }
 
@@ -141,17 +142,17 @@ fn server_without_tls_is_not_spoken_to_in_clear() {
     let roots = secure.folder.path().join("roots.pem");
     let url = format!("postgres://postgres@127.0.0.1:{}/ckgate", plain.port());
     for options in [vec![], vec!["--tls-roots", text(&roots)]] {
-        let said = failed(secure.prepare(&url, &options));
+        let said = failed(prepare(&url, &options));
         assert!(said.contains("server does not support TLS"), "{said}");
     }
     // Nor the other way round: off means off, and roots are not silently passed over.
     let off = format!("{url}?sslmode=disable");
-    let said = failed(secure.prepare(&off, &["--tls-roots", text(&roots)]));
+    let said = failed(prepare(&off, &["--tls-roots", text(&roots)]));
     assert!(said.contains("nothing is encrypted"), "{said}");
     assert_eq!(plain.sql("ckgate", "SELECT to_regclass('tokens') IS NULL"), "t");
-    assert!(secure.prepare(&off, &[]).output().unwrap().status.success());
+    assert!(prepare(&off, &[]).output().unwrap().status.success());
     for weak in ["require", "prefer", "allow", "verify-ca"] {
-        let said = failed(secure.prepare(&format!("{url}?sslmode={weak}"), &[]));
+        let said = failed(prepare(&format!("{url}?sslmode={weak}"), &[]));
         assert!(said.contains("do not verify who answers"), "{said}");
     }
 }
@@ -170,20 +171,20 @@ fn gate_shows_its_certificate_to_a_server_that_asks_for_it() {
     let url = secure.url("mutual");
     let own = pair(&secure.clients.leaf(&["gate-one"]), &secure, "own");
     let strangers = pair(&Pki::new().leaf(&["gate-one"]), &secure, "strangers");
-    let prepare = |pair: Option<&[PathBuf; 2]>| {
+    let prepare_with = |pair: Option<&[PathBuf; 2]>| {
         let mut options = vec!["--tls-roots", text(&roots)];
         if let Some([certificate, key]) = pair {
             options.extend(["--certificate", text(certificate), "--key", text(key)]);
         }
-        secure.prepare(&url, &options)
+        prepare(&url, &options)
     };
-    failed(prepare(None));
-    failed(prepare(Some(&strangers)));
+    failed(prepare_with(None));
+    failed(prepare_with(Some(&strangers)));
     let mixed = [own[0].clone(), strangers[1].clone()];
-    let said = failed(prepare(Some(&mixed)));
+    let said = failed(prepare_with(Some(&mixed)));
     assert!(said.contains("cannot be used together"), "{said}");
     secure.cluster.sql("ckgate", "GRANT CREATE ON SCHEMA public TO mutual");
-    assert!(prepare(Some(&own)).output().unwrap().status.success());
+    assert!(prepare_with(Some(&own)).output().unwrap().status.success());
 
     let mut settings = secure.settings();
     settings
