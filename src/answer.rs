@@ -105,9 +105,14 @@ pub fn error(
     message: &str,
     request_id: RequestId,
 ) -> Response<Bytes> {
-    // Names the page of `docs::refusals` that says more.
-    let message = &*format!("{} [docs: refusals/{code}]", legible(message, MESSAGE_LENGTH_MAX));
+    let message = &*with_page(&legible(message, MESSAGE_LENGTH_MAX), code);
     json(status, &ErrorBody { message, code, request_id: request_id.as_str() })
+}
+
+/// A message that ends with the name of the page of `docs::refusals` that says more.
+#[must_use]
+pub fn with_page(message: &str, code: &str) -> String {
+    format!("{message} [docs: refusals/{code}]")
 }
 
 /// A text in which a caller's own words may stand, without the tokens and keys among them: people

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ckgate::docs::refusals;
+
 /// What each module of ours may use. No arrow points up, and no two modules use each other.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("policy", &[]),
@@ -343,6 +345,23 @@ fn every_refusal_code_is_documented() {
         }
     }
     assert_none("codes that the README does not explain", &missing);
+}
+
+#[test]
+fn every_page_of_a_refusal_can_be_asked_for_and_says_what_to_change() {
+    let files = fs::read_dir(root().join("src/docs/refusals")).unwrap();
+    let mut files: Vec<String> = files
+        .map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    files.sort();
+    let mut pages: Vec<&str> = refusals::PAGES.iter().map(|(code, _)| *code).collect();
+    pages.sort_unstable();
+    assert_eq!(files, pages);
+    for (code, page) in refusals::PAGES {
+        let whole = page.starts_with(&format!("# `{code}`\n\nStatus "))
+            && page.split_once("\n## What to change\n").is_some_and(|(_, help)| help.len() > 20);
+        assert!(whole, "{code}");
+    }
 }
 
 #[test]

@@ -27,6 +27,7 @@ pub mod refusals {
 
     pages! {
         malformed_request
+        misdirected_request
         token_missing
         token_invalid
         token_expired

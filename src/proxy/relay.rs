@@ -7,6 +7,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::connection::StreamHold;
 use super::events::EventBoundary;
+use crate::answer::with_page;
 use crate::audit::RequestEvent;
 use crate::cache::Cut;
 use crate::telemetry::Metrics;
@@ -38,7 +39,7 @@ pub(super) struct StreamRelay {
 /// The data of a cut stream's final event.
 #[derive(serde::Serialize)]
 struct LastEvent {
-    message: &'static str,
+    message: String,
     code: &'static str,
 }
 
@@ -163,7 +164,7 @@ impl StreamRelay {
     fn end(&mut self, rest_of_event: &[u8], cut: Cut) -> Bytes {
         self.upstream = None;
         self.metrics.stream_cut(cut.code());
-        let data = LastEvent { message: cut.message(), code: cut.code() };
+        let data = LastEvent { message: with_page(cut.message(), cut.code()), code: cut.code() };
         let data = serde_json::to_string(&data).unwrap_or_default();
         let mut last = BytesMut::with_capacity(rest_of_event.len() + data.len() + 24);
         for part in [rest_of_event, b"event: error\ndata: ", data.as_bytes(), b"\n\n"] {

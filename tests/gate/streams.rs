@@ -60,7 +60,8 @@ fn assert_cut(read: &str, code: &str) {
     fields.sort();
     assert_eq!(fields, ["code", "message"], "{data}");
     assert_eq!(data["code"], code);
-    assert!(!data["message"].as_str().unwrap().is_empty());
+    let message = data["message"].as_str().unwrap();
+    assert!(message.ends_with(&format!(" [docs: refusals/{code}]")), "{message}");
 }
 
 #[track_caller]

@@ -106,6 +106,9 @@ fn assert_error_shape(answer: &Answer, whole: &str) {
     names.sort_unstable();
     assert_eq!(names, ["code", "message", "request_id"], "{whole}");
     assert!(fields.values().all(|v| v.as_str().is_some_and(|t| !t.is_empty())), "{whole}");
+    let [message, code] = ["message", "code"].map(|name| fields[name].as_str().unwrap());
+    assert!(message.ends_with(&format!(" [docs: refusals/{code}]")), "{whole}");
+    assert!(ckgate::docs::refusal(code).is_some(), "no page for {code}");
     assert_eq!(answer.header("x-request-id"), fields["request_id"].as_str(), "{whole}");
     assert_eq!(answer.header("content-type"), Some("application/json"), "{whole}");
 }
