@@ -166,14 +166,21 @@ impl Worker {
         self.closed.notify_one();
     }
 
-    async fn serve_decisions(&self, stream: TcpStream, address: SocketAddr, answers: Answers) {
-        let serving = self.serving();
-        let (decision, draining) = (Rc::clone(&serving.decision), self.draining.clone());
-        let settings = (serving.assembled.connection, Rc::clone(&self.buffers));
+    async fn serve_decisions(
+        self: &Rc<Self>,
+        stream: TcpStream,
+        address: SocketAddr,
+        answers: Answers,
+    ) {
+        let worker = Rc::clone(self);
+        // Edges keep their connections for days: each question is answered by what holds now.
+        let now = move || Rc::clone(&worker.serving().decision);
+        let draining = self.draining.clone();
         if matches!(answers, Answers::DecisionGrpc) {
-            decision_api::serve_grpc(decision, stream, address, draining).await;
+            decision_api::serve_grpc(now, stream, address, draining).await;
         } else {
-            decision_api::serve_http(decision, stream, address, settings, draining).await;
+            let settings = (self.serving().assembled.connection, Rc::clone(&self.buffers));
+            decision_api::serve_http(now, stream, address, settings, draining).await;
         }
     }
 

@@ -37,16 +37,16 @@ const OVERWRITE_OR_ADD: i32 = 2;
 /// Room for the head in a message, beside the body.
 const HEAD_ROOM: usize = 1 << 20;
 
-/// Answers one peer until it or the gate goes.
+/// Answers one peer until it or the gate goes; `api` is asked for at each question.
 pub async fn serve(
-    api: Rc<DecisionApi>,
+    api: impl Fn() -> Rc<DecisionApi> + 'static,
     stream: TcpStream,
     peer: SocketAddr,
     mut draining: watch::Receiver<bool>,
 ) {
     let connection = Rc::new(Connection::new(peer.ip()));
     let service = service_fn(|request| {
-        let (api, connection) = (Rc::clone(&api), Rc::clone(&connection));
+        let (api, connection) = (api(), Rc::clone(&connection));
         async move { Ok::<_, Infallible>(answer(api, connection, peer, request).await) }
     });
     let served = http2::Builder::new(LocalTasks)

@@ -18,16 +18,16 @@ use crate::answer;
 use crate::proxy::{BodyLimits, Connection, collect};
 use crate::server::{self, Buffers, ConnectionSettings, Incoming, RequestBody};
 
-/// Answers one peer until it or the gate goes.
+/// Answers one peer until it or the gate goes; `api` is asked for at each question.
 pub async fn serve(
-    api: Rc<DecisionApi>,
+    api: impl Fn() -> Rc<DecisionApi>,
     stream: TcpStream,
     peer: SocketAddr,
     (settings, buffers): (ConnectionSettings, Rc<Buffers>),
     draining: watch::Receiver<bool>,
 ) {
     let connection = Rc::new(Connection::new(peer.ip()));
-    let service = async |incoming| api.answer(&connection, peer, incoming).await.map(Full::from);
+    let service = async |incoming| api().answer(&connection, peer, incoming).await.map(Full::from);
     let never = |_: &mut std::task::Context<'_>| Poll::Pending;
     server::serve_connection(stream, settings, buffers, service, draining, never).await;
 }

@@ -19,6 +19,7 @@ mod audit_log;
 mod bodies;
 mod client_address;
 mod cors;
+mod decision_peers;
 mod decisions;
 mod demo;
 mod expiry;

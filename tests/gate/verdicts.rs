@@ -290,24 +290,6 @@ fn check_face(case: &str, path: &str, vector: &Vector, verdict: &Verdict, answer
 }
 
 #[test]
-fn only_listed_peers_are_answered() {
-    let recorder = Recorder::start();
-    let settings = [
-        ("listen.decision", "127.0.0.1:0".into()),
-        ("decision.peers", vec![toml::Value::from("192.0.2.1")].into()),
-    ];
-    let gate = Gate::start_with(&recorder, &settings);
-    let decision = |line: &str| field(line, "listen.decision")?.as_str()?.parse().ok();
-    let decision: SocketAddr = gate.log_lines().iter().find_map(|line| decision(line)).unwrap();
-    let token = mint(&gate, A, &["read_messages"]);
-    let answer = Call::to(decision, "GET", &format!("/envoy/v1/agents/{A}/messages"))
-        .token(&token)
-        .open()
-        .answer("GET");
-    assert_eq!((answer.status, answer.code()), (403, "peer_not_allowed".to_owned()));
-}
-
-#[test]
 fn a_question_in_doubt_is_none() {
     let stage = Stage::set();
     let token = stage.tokens.iter().find(|(name, _)| *name == "reader").unwrap().1.clone();

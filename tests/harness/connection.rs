@@ -1,10 +1,11 @@
 //! A client that sends exactly the bytes it is given and reads answers strictly.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use super::tls::{Pki, Secure};
 use super::wire::{Framing, Head, chunk, head_end};
@@ -49,6 +50,14 @@ pub(crate) struct Piece {
 impl Connection {
     pub(crate) fn open(address: SocketAddr) -> Self {
         Self { stream: Stream::Clear(connect(address)), pending: Vec::new() }
+    }
+
+    /// A connection from this address.
+    pub(crate) fn open_from(source: IpAddr, address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::new(source, 0).into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        Self { stream: Stream::Clear(prepared(socket.into())), pending: Vec::new() }
     }
 
     /// A connection within TLS, over which HTTP/1.1 is spoken, to a server that proves to be `name`.
@@ -213,7 +222,10 @@ impl Connection {
 }
 
 fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).unwrap();
+    prepared(TcpStream::connect(address).unwrap())
+}
+
+fn prepared(stream: TcpStream) -> TcpStream {
     stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     stream.set_write_timeout(Some(DEADLINE)).unwrap();
