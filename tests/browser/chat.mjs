@@ -97,15 +97,27 @@ export default async function chat(program, pictures) {
     await say(ben, long);
     await ben.waitForFunction(() => [...document.querySelectorAll('#messages .agents')].pop().textContent.length > 20);
     const deleted = ben.waitForResponse((answer) => answer.url().endsWith('/api/logout'));
-    const cut = ben.waitForSelector('#messages .cut').then(() => Date.now());
+    const cut = ben.waitForFunction(() => document.getElementById('problem').textContent.startsWith('token_revoked')).then(() => Date.now());
     await ben.click('#log-out');
     equal((await deleted).status(), 200);
     const since = Date.now();
     const took = (await cut) - since;
     holds(took < 1000, `it took ${took} ms`);
     const told = await text(ben, 'problem');
-    holds(told.startsWith('token_revoked'), told);
+    holds(told.includes('deleted') && told.includes('refusals/token_revoked'), told);
     await ben.screenshot({ path: `${pictures}/chat-cut.png` });
+  });
+
+  await check('after logging out the page asks who it is, and shows nothing of before', async () => {
+    await ben.waitForSelector('#login');
+    for (const id of ['chat', 'refusals', 'log-out']) holds(await ben.locator(`#${id}`).isHidden(), `${id} is hidden`);
+    for (const id of ['messages', 'agent', 'token', 'who']) equal(await ben.locator(`#${id}`).textContent(), '', id);
+    await ben.waitForTimeout(1500);
+    equal(await ben.locator('#token').textContent(), '', 'nor a moment later');
+    await ben.click('[data-user=ann]');
+    await ben.waitForFunction(() => /ann/i.test(document.getElementById('agent').textContent));
+    await ben.waitForFunction(() => document.getElementById('messages').textContent.includes('only for ann'));
+    equal(await text(ben, 'problem'), '');
   });
 
   await check('the page fits a phone, and asks nobody else', async () => {

@@ -24,6 +24,7 @@ use crate::token::Secret;
 const BODY_BYTES_MAX: usize = 4096;
 /// How long a token lives that is made to expire.
 const SHORTLY: SignedDuration = SignedDuration::from_secs(1);
+const LOG_IN_FIRST: &str = "log in first";
 const TOKENS: &str = "/v1/client-side-access-tokens";
 
 /// The page, as `page/` builds it; `tests/browser/run` checks that this is so.
@@ -111,7 +112,7 @@ impl Backend {
         let Some((session, user)) =
             session.and_then(|id| self.sessions.user(&id).map(|user| (id, user)))
         else {
-            return text(StatusCode::UNAUTHORIZED, "log in first");
+            return text(StatusCode::UNAUTHORIZED, LOG_IN_FIRST);
         };
         match path {
             "/api/token" => self.token(&session, user, &origin).await,
@@ -136,8 +137,13 @@ impl Backend {
     async fn token(&self, session: &str, user: User, origin: &str) -> Reply {
         match self.create(user, origin, self.token_lifetime).await {
             Err(error) => failed(&error),
+            Ok((token, _)) if !self.sessions.keep(session, token.clone()) => {
+                match self.delete(&token).await {
+                    Ok(()) => text(StatusCode::UNAUTHORIZED, LOG_IN_FIRST),
+                    Err(error) => failed(&error),
+                }
+            }
             Ok((token, expires_at)) => {
-                self.sessions.keep(session, token.clone());
                 let (own, other) = self.agents_of(user);
                 json_reply(&json!({
                     "user": user.name(),
@@ -153,12 +159,14 @@ impl Backend {
 
     /// Deletes the session's tokens: their streams end, wherever they are open.
     async fn log_out(&self, session: &str) -> Reply {
+        let mut deleted = Ok(());
         for token in self.sessions.end(session) {
-            if let Err(error) = self.delete(&token).await {
-                return failed(&error);
-            }
+            deleted = self.delete(&token).await.and(deleted);
         }
-        json_reply(&json!({}))
+        match deleted {
+            Ok(()) => json_reply(&json!({})),
+            Err(error) => failed(&error),
+        }
     }
 
     /// A token that is refused, to show how.

@@ -65,14 +65,18 @@ impl Sessions {
         self.lock().iter().find(|session| session.id.expose() == id).map(|session| session.user)
     }
 
-    /// Remembers a token of the session, to be deleted when it ends.
-    pub(super) fn keep(&self, id: &str, token: Secret) {
-        if let Some(session) = self.lock().iter_mut().find(|session| session.id.expose() == id) {
-            if session.tokens.len() >= TOKENS_MAX {
-                session.tokens.pop_front();
-            }
-            session.tokens.push_back(token);
+    /// Remembers a token of the session, to be deleted when it ends. False: it has ended meanwhile.
+    #[must_use]
+    pub(super) fn keep(&self, id: &str, token: Secret) -> bool {
+        let mut sessions = self.lock();
+        let Some(session) = sessions.iter_mut().find(|session| session.id.expose() == id) else {
+            return false;
+        };
+        if session.tokens.len() >= TOKENS_MAX {
+            session.tokens.pop_front();
         }
+        session.tokens.push_back(token);
+        true
     }
 
     /// Ends the session; its tokens.

@@ -26,8 +26,10 @@ function use(next: Session): void {
 }
 
 async function refresh(): Promise<void> {
+  const before = session;
   try {
     const next = await freshToken();
+    if (session !== before) return;
     refreshes += 1;
     use(next);
   } catch (error) {
@@ -42,13 +44,18 @@ function showToken(): void {
     `The token is bound to this page and expires in ${left} s; it was refreshed ${refreshes} times.`;
 }
 
+/** Shows the chat to whoever is logged in, the question who it is to everybody else. */
+function showView(): void {
+  find('login').hidden = session !== undefined;
+  for (const id of ['chat', 'refusals', 'log-out']) find(id).hidden = session === undefined;
+  find('who').textContent = session ? `You are ${session.user}` : '';
+}
+
 async function start(user: string): Promise<void> {
   clearProblem();
   try {
     use(await logIn(user));
-    find('login').hidden = true;
-    for (const id of ['chat', 'refusals', 'log-out']) find(id).hidden = false;
-    find('who').textContent = `You are ${session!.user}`;
+    showView();
     const letta = client(session!.token);
     const agent = await letta.agents.retrieve(session!.agentId);
     find('agent').textContent = `This is ${agent.name}, ${agent.id}`;
@@ -76,6 +83,22 @@ function show(whose: 'mine' | 'agents', content: unknown): HTMLLIElement {
   messages.append(item);
   item.scrollIntoView({ block: 'nearest' });
   return item;
+}
+
+/** Ends the session: its tokens are deleted, and nothing of it stays on the page. */
+async function end(): Promise<void> {
+  window.clearTimeout(refreshTimer);
+  try {
+    await logOut();
+    session = undefined;
+    refreshes = 0;
+    messages.replaceChildren();
+    for (const id of ['agent', 'token']) find(id).textContent = '';
+    showView();
+    document.querySelector<HTMLButtonElement>('[data-user]')?.focus();
+  } catch (error) {
+    showProblem(error);
+  }
 }
 
 /** Sends a message, and shows the answer as it comes. */
@@ -149,8 +172,5 @@ text.addEventListener('keydown', (event) => {
   }
 });
 find('stop').addEventListener('click', () => answering?.abort());
-find('log-out').addEventListener('click', () => {
-  window.clearTimeout(refreshTimer);
-  logOut().catch(showProblem);
-});
+find('log-out').addEventListener('click', () => void end());
 window.setInterval(showToken, 1000);
