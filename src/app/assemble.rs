@@ -15,7 +15,7 @@ use crate::cache::{
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AdminListener, ClientAddress, Config, Limits, SharedBy, Tls, Upstream};
 use crate::policy::RouteTable;
-use crate::proxy::{Accounts, BodyLimits, Gate, Owners, Rules};
+use crate::proxy::{Accounts, BodyLimits, Gate, Owners, Rules, StreamsHere};
 use crate::server::{self, ConnectionCount, ConnectionSettings, Handshakes, HeadLimits};
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -56,6 +56,8 @@ pub(super) struct Assembled {
     pub(super) upstream: Arc<Upstream>,
     /// Who may ask the decision API.
     pub(super) peers: BTreeSet<IpAddr>,
+    /// Whether they may forward what may be answered by a stream.
+    pub(super) decided_streams: StreamsHere,
     /// What opens the console.
     pub(super) admin_credential: Option<Secret>,
     pub(super) shared_by: SharedBy,
@@ -185,6 +187,11 @@ pub(super) fn assemble(config: Config, lasting: &Lasting) -> Result<Assembled, S
         streams_max: limits.connection_streams_max,
         upstream: Arc::new(config.upstream),
         peers: config.decision.peers,
+        decided_streams: if config.decision.dangerous_uncut_streams {
+            StreamsHere::Pass
+        } else {
+            StreamsHere::Refuse
+        },
         admin_credential: config.console.credential,
         shared_by,
         upstream_tls: upstream_tls.transpose()?,

@@ -59,6 +59,7 @@ impl Serving {
             core: Rc::clone(&core),
             peers: assembled.peers.clone(),
             head: assembled.connection.head,
+            streams: assembled.decided_streams,
         });
         Some(Self { assembled, core, decision })
     }

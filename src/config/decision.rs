@@ -11,6 +11,9 @@ use super::reader::Section;
 pub struct Decision {
     /// The addresses of the proxies that may ask. Default: none.
     pub peers: BTreeSet<IpAddr>,
+    /// Whether such a proxy may forward what may be answered by a stream, although the stream is
+    /// neither counted nor ended with its token. Default: no.
+    pub dangerous_uncut_streams: bool,
 }
 
 impl Decision {
@@ -53,6 +56,7 @@ impl Decision {
                 format!("the decision API listens, but `{path}` names nobody who may ask");
             context.problem(Place::Whole, message);
         }
-        Self { peers }
+        let dangerous_uncut_streams = section.boolean("dangerous_uncut_streams", false);
+        Self { peers, dangerous_uncut_streams }
     }
 }

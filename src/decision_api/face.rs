@@ -1,13 +1,17 @@
 //! What each kind of proxy tells, and what it understands of an answer.
 
+use std::time::Duration;
+
 use ::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use ::http::request::Parts;
 use ::http::{HeaderMap, Method, Response, StatusCode};
 use bytes::Bytes;
 
-use super::question::{Told, part};
+use super::question::{Told, is_told_between_proxies, is_traefiks_own, part};
 use crate::answer;
-use crate::proxy::{AskingProxy, GivenBody, Judgement, Permitted};
+use crate::proxy::{
+    AskingProxy, GivenBody, HeadersRemoved, Judgement, Permitted, StreamsHere, TargetSent,
+};
 
 /// The rebuilt target of a permitted request.
 const TARGET: HeaderName = HeaderName::from_static("x-ckgate-target");
@@ -21,6 +25,29 @@ const BODY: HeaderName = HeaderName::from_static("x-ckgate-body");
 const ENVOY_DROP: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
 /// Whether Envoy gave only the beginning of the body.
 const ENVOY_PARTIAL: HeaderName = HeaderName::from_static("x-envoy-auth-partial-body");
+
+/// How long Envoy's upstream may take, in milliseconds; Envoy keeps it to itself.
+pub(super) const ENVOY_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-rq-timeout-ms");
+/// The headers that `config/edges/traefik-routes.yaml` takes out of each request: Traefik takes out no
+/// others, whatever it is told.
+const REMOVED_BY_TRAEFIK: &[&str] = &[
+    "accept-encoding",
+    "cache-control",
+    "content-type",
+    "cookie",
+    "dnt",
+    "origin",
+    "pragma",
+    "priority",
+    "referer",
+    "sec-ch-ua",
+    "sec-ch-ua-mobile",
+    "sec-ch-ua-platform",
+    "sec-fetch-dest",
+    "sec-fetch-mode",
+    "sec-fetch-site",
+    "sec-gpc",
+];
 
 /// A kind of proxy that asks over HTTP, by the path it asks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,12 +104,17 @@ impl Face {
         Err(Unasked::Path)
     }
 
-    /// What the proxy does with the target it is told.
-    pub(super) fn asking(self) -> AskingProxy {
-        match self {
-            Self::Nginx | Self::Haproxy | Self::Caddy => AskingProxy::RewritesTarget,
-            Self::Traefik | Self::Envoy | Self::EnvoyWithBody => AskingProxy::KeepsTarget,
-        }
+    /// What the proxy can do with an answer.
+    pub(super) fn asking(self, streams: StreamsHere) -> AskingProxy {
+        let target = match self {
+            Self::Nginx | Self::Haproxy | Self::Caddy => TargetSent::AsTold,
+            Self::Traefik | Self::Envoy | Self::EnvoyWithBody => TargetSent::AsReceived,
+        };
+        let removes = match self {
+            Self::Traefik => HeadersRemoved::Only(REMOVED_BY_TRAEFIK),
+            _ => HeadersRemoved::AsTold,
+        };
+        AskingProxy { target, removes, streams }
     }
 
     /// Whether the proxy's own question has the caller's body.
@@ -115,13 +147,20 @@ impl Face {
                 Some(partial) if partial == "false" => GivenBody::Whole(body),
                 _ => return Err(Unasked::PartialBody),
             },
-            // An Envoy that was not told to give the body looks just like this.
-            _ => body_said(headers, &method)?,
+            // An Envoy that was not told to give the body looks just like this. Where the proxy does
+            // not set the header, it is the caller's own.
+            Self::Envoy | Self::EnvoyWithBody | Self::Traefik => body_unsaid(&method),
+            Self::Nginx | Self::Haproxy | Self::Caddy => body_said(headers, &method)?,
         };
-        let (headers, set_aside) = part(headers.iter().map(|(name, value)| {
+        let between = match self {
+            Self::Traefik => is_traefiks_own,
+            _ => is_told_between_proxies,
+        };
+        let headers = headers.iter().map(|(name, value)| {
             let name = Bytes::copy_from_slice(name.as_str().as_bytes());
             (name, Bytes::copy_from_slice(value.as_bytes()))
-        }));
+        });
+        let (headers, set_aside) = part(headers, between);
         Ok(Told { method, target, host, headers, body, set_aside })
     }
 
@@ -148,13 +187,19 @@ fn only(headers: &HeaderMap, name: &'static str) -> Result<Bytes, Unasked> {
     }
 }
 
-/// What the peer says of a body it does not give. The methods whose body means nothing need no word.
-fn body_said(headers: &HeaderMap, method: &[u8]) -> Result<GivenBody, Unasked> {
+/// What is known of a body on which the peer has no word: the methods whose body means nothing need
+/// none.
+fn body_unsaid(method: &[u8]) -> GivenBody {
     let has_none = [Method::GET, Method::HEAD, Method::OPTIONS]
         .iter()
         .any(|without| without.as_str().as_bytes() == method);
+    if has_none { GivenBody::Absent } else { GivenBody::Unsaid }
+}
+
+/// What the peer says of a body it does not give.
+fn body_said(headers: &HeaderMap, method: &[u8]) -> Result<GivenBody, Unasked> {
     if !headers.contains_key("x-original-body") {
-        return Ok(if has_none { GivenBody::Absent } else { GivenBody::Unsaid });
+        return Ok(body_unsaid(method));
     }
     match &*only(headers, "x-original-body")? {
         b"none" => Ok(GivenBody::Absent),
@@ -164,7 +209,7 @@ fn body_said(headers: &HeaderMap, method: &[u8]) -> Result<GivenBody, Unasked> {
 }
 
 fn permit(permitted: Permitted) -> Response<Bytes> {
-    let Permitted { target, set, drop, answer: headers } = permitted;
+    let Permitted { target, set, drop, answer: headers, time } = permitted;
     let mut response = answer::empty(StatusCode::OK);
     let out = response.headers_mut();
     out.extend(headers);
@@ -175,8 +220,14 @@ fn permit(permitted: Permitted) -> Response<Bytes> {
             out.insert(name, value);
         }
     }
-    out.extend(set.into_iter().map(|(name, value)| (Some(name), value)));
+    let time = time.map(|time| (ENVOY_TIME, milliseconds(time)));
+    out.extend(set.into_iter().chain(time).map(|(name, value)| (Some(name), value)));
     response
+}
+
+/// A time as Envoy reads it. None at all would mean no limit.
+pub(super) fn milliseconds(time: Duration) -> HeaderValue {
+    HeaderValue::from(u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1))
 }
 
 /// nginx knows 2xx, 401 and 403 only, and takes the rest from headers.
@@ -191,4 +242,20 @@ fn for_nginx(answer: Response<Bytes>) -> Response<Bytes> {
     }
     parts.headers.remove(::http::header::CONNECTION);
     Response::from_parts(parts, body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_traefik_is_said_to_take_out_stands_in_its_file() {
+        let file = include_str!("../../config/edges/traefik-routes.yaml").to_lowercase();
+        let (_, taken_out) = file.split_once("customrequestheaders:").unwrap_or_default();
+        let (taken_out, _) = taken_out.split_once("customresponseheaders:").unwrap_or_default();
+        for name in REMOVED_BY_TRAEFIK {
+            let line = format!("{name}: \"\"");
+            assert!(taken_out.lines().any(|found| found.trim() == line), "{name}");
+        }
+    }
 }

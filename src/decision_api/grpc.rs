@@ -26,8 +26,11 @@ use super::envoy::{
     CheckRequest, CheckResponse, DeniedHttpResponse, HeaderValue, HeaderValueOption, HttpRequest,
     HttpResponse, HttpStatus, OkHttpResponse, RpcStatus,
 };
-use super::question::{Told, part};
-use crate::proxy::{AskingProxy, Connection, GivenBody, Judgement, Permitted};
+use super::face::{ENVOY_TIME, milliseconds};
+use super::question::{Told, is_told_between_proxies, part};
+use crate::proxy::{
+    AskingProxy, Connection, GivenBody, HeadersRemoved, Judgement, Permitted, TargetSent,
+};
 
 const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
 /// Calls at once on one connection.
@@ -118,7 +121,12 @@ impl UnaryService<CheckRequest> for Check {
             let http =
                 http.ok_or(Status::invalid_argument("attributes.request.http is missing"))?;
             let question = told(http)?.read(api.head);
-            let judged = api.judge(&connection, &question, AskingProxy::KeepsTarget).await;
+            let asking = AskingProxy {
+                target: TargetSent::AsReceived,
+                removes: HeadersRemoved::AsTold,
+                streams: api.streams,
+            };
+            let judged = api.judge(&connection, &question, asking).await;
             Ok(tonic::Response::new(response(judged)))
         }))
     }
@@ -168,8 +176,8 @@ fn told(http: HttpRequest) -> Result<Told, Status> {
         _ if value("content-length").is_some_and(|length| **length == *b"0") => GivenBody::Absent,
         _ => GivenBody::Unsaid,
     };
-    let (headers, set_aside) =
-        part(pairs.into_iter().map(|(name, value)| (name.to_ascii_lowercase().into(), value)));
+    let headers = pairs.into_iter().map(|(name, value)| (name.to_ascii_lowercase().into(), value));
+    let (headers, set_aside) = part(headers, is_told_between_proxies);
     let (method, target, host) = (http.method.into(), http.path.into(), http.host.into());
     Ok(Told { method, target, host, headers, body, set_aside })
 }
@@ -181,8 +189,9 @@ fn has_body(length: Option<&Bytes>, coding: Option<&Bytes>, size: i64) -> bool {
 fn response(judgement: Judgement) -> CheckResponse {
     match judgement {
         Judgement::Permit(permitted) => {
-            let Permitted { set, drop, answer, target: _ } = permitted;
-            let set = set.iter().filter_map(|(name, value)| overwrite(name, value));
+            let Permitted { set, drop, answer, time, target: _ } = permitted;
+            let time = time.map(|time| (ENVOY_TIME, milliseconds(time)));
+            let set = set.iter().chain(&time).filter_map(|(name, value)| overwrite(name, value));
             let ok = OkHttpResponse {
                 headers: set.collect(),
                 headers_to_remove: drop.iter().map(ToString::to_string).collect(),

@@ -53,7 +53,7 @@ impl DecisionApi {
             Err(problem) => return self.unreadable(&problem),
         };
         let question = told.read(self.head);
-        face.answer(self.judge(connection, &question, face.asking()).await)
+        face.answer(self.judge(connection, &question, face.asking(self.streams)).await)
     }
 
     async fn told(

@@ -16,8 +16,11 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use crate::proxy::{AskingProxy, Connection, Core, Judgement, judge};
+use ::http::HeaderName;
+
+use crate::proxy::{AskingProxy, Connection, Core, Judgement, StreamsHere, judge};
 use crate::server::HeadLimits;
+use face::ENVOY_TIME;
 use question::Question;
 
 pub use self::grpc::serve as serve_grpc;
@@ -31,6 +34,8 @@ pub struct DecisionApi {
     pub peers: BTreeSet<IpAddr>,
     /// How large the head of a request may be that is asked about.
     pub head: HeadLimits,
+    /// What becomes of operations whose answer may be a stream.
+    pub streams: StreamsHere,
 }
 
 impl DecisionApi {
@@ -50,7 +55,10 @@ impl DecisionApi {
         let judged = judge(&self.core, connection, *well_formed, head, body.clone(), asking).await;
         match judged {
             Judgement::Permit(mut permitted) => {
-                permitted.drop.extend_from_slice(set_aside);
+                // The time is one of Envoy's own headers: what it is set to must not be taken out.
+                let is_set = |name: &&HeaderName| **name == ENVOY_TIME && permitted.time.is_some();
+                let taken_out = set_aside.iter().filter(|name| !is_set(name));
+                permitted.drop.extend(taken_out.cloned());
                 Judgement::Permit(permitted)
             }
             answer @ Judgement::Answer(_) => answer,

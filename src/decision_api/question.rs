@@ -84,14 +84,16 @@ impl Told {
     }
 }
 
-/// Parts a request's headers (names in lower case) into those to be judged and those set aside.
+/// Parts a request's headers (names in lower case) into those to be judged and those set aside, which
+/// are told between proxies.
 pub(super) fn part(
     headers: impl Iterator<Item = (Bytes, Bytes)>,
+    is_told_between: fn(&[u8]) -> bool,
 ) -> (Vec<(Bytes, Bytes)>, Vec<HeaderName>) {
     let mut judged = Vec::new();
     let mut set_aside = Vec::new();
     for (name, value) in headers {
-        if is_told_between_proxies(&name) {
+        if is_told_between(&name) {
             set_aside.extend(HeaderName::from_bytes(&name));
         } else if !is_of_the_connection(&name) {
             judged.push((name, value));
@@ -101,9 +103,14 @@ pub(super) fn part(
 }
 
 /// Whether proxies tell each other something in a header; the policy looks at none of these.
-fn is_told_between_proxies(name: &[u8]) -> bool {
-    const PREFIXES: [&[u8]; 3] = [b"x-original-", b"x-forwarded-", b"x-envoy-"];
-    name == b"x-real-ip" || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+pub(super) fn is_told_between_proxies(name: &[u8]) -> bool {
+    const PREFIXES: [&[u8]; 2] = [b"x-original-", b"x-envoy-"];
+    is_traefiks_own(name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Whether Traefik itself writes a header, in the place of the caller's.
+pub(super) fn is_traefiks_own(name: &[u8]) -> bool {
+    name == b"x-real-ip" || name.starts_with(b"x-forwarded-")
 }
 
 /// Whether a header belongs to a connection, or frames its messages.

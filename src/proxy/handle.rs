@@ -1,7 +1,7 @@
 //! The straight line.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Response;
@@ -164,18 +164,23 @@ impl<'a> Line<'a> {
         if gate.records.deleted().contains(record.id) {
             return Err(Refusal::token_invalid("deleted a moment ago"));
         }
-        let ends_at = record.grant.expires_at.saturating_add(gate.rules.expiry_grace);
+        Ok((lease, told, self.stream_deadline(known)))
+    }
+
+    /// How long a stream of this token may last from now, and why it ends then.
+    pub(super) fn stream_deadline(&self, known: &Known) -> (Duration, Cut) {
+        let grace = self.core.gate.rules.expiry_grace;
+        let ends_at = known.record.grant.expires_at.saturating_add(grace);
         let until_expiry = ends_at
             .ok()
             .and_then(|ends_at| ends_at.duration_since(self.now).try_into().ok())
-            .unwrap_or(std::time::Duration::ZERO);
+            .unwrap_or(Duration::ZERO);
         let longest = known.limits.stream_length;
-        let deadline = if until_expiry < longest {
+        if until_expiry < longest {
             (until_expiry, Cut::TokenExpired)
         } else {
             (longest, Cut::StreamTooLong)
-        };
-        Ok((lease, told, deadline))
+        }
     }
 
     async fn answer_own<F>(
@@ -255,7 +260,7 @@ impl<'a> Line<'a> {
     }
 }
 
-type Place = (StreamLease, tokio::sync::oneshot::Receiver<Cut>, (std::time::Duration, Cut));
+type Place = (StreamLease, tokio::sync::oneshot::Receiver<Cut>, (Duration, Cut));
 
 fn is_event_stream(headers: &http::HeaderMap) -> bool {
     let media_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();

@@ -2,6 +2,7 @@
 //! and what to send in the place of the gate.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, HOST, VARY};
@@ -13,7 +14,7 @@ use super::authorize::Decided;
 use super::caller_body::GivenBody;
 use super::connection::Connection;
 use super::core::Core;
-use super::forward::{JSON, forwarded, own_headers};
+use super::forward::{JSON, SDK_VERSION, forwarded, own_headers};
 use super::handle::Line;
 use super::identify::KnownAccount;
 use super::reject::Refusal;
@@ -23,12 +24,42 @@ use crate::server::Malformed;
 use crate::telemetry::Outcome;
 
 /// What the asking proxy can do with an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct AskingProxy {
+    /// Which target it sends.
+    pub target: TargetSent,
+    /// Which of the caller's headers it takes out.
+    pub removes: HeadersRemoved,
+    /// Whether it may forward operations whose answer may be a stream: it does not end a stream when
+    /// its token is deleted, and does not tell the gate when one ends.
+    pub streams: StreamsHere,
+}
+
+/// Which target a proxy sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AskingProxy {
-    /// It sends the target that it is told.
-    RewritesTarget,
-    /// It sends the target that it received: a request whose target would be another is refused.
-    KeepsTarget,
+pub enum TargetSent {
+    /// The one that it is told.
+    AsTold,
+    /// The one that it received: a request whose target would be another is refused.
+    AsReceived,
+}
+
+/// Which of the caller's headers a proxy takes out.
+#[derive(Clone, Copy, Debug)]
+pub enum HeadersRemoved {
+    /// Those that it is told.
+    AsTold,
+    /// These, by its configuration: a request with another one that must not go on is refused.
+    Only(&'static [&'static str]),
+}
+
+/// What becomes of operations whose answer may be a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamsHere {
+    /// They are refused: only the gate counts streams and ends them with their token.
+    Refuse,
+    /// They pass, with this time at most for the answer where the proxy can be told one.
+    Pass,
 }
 
 /// What a request that was judged without being forwarded comes to.
@@ -51,6 +82,9 @@ pub struct Permitted {
     pub drop: Vec<HeaderName>,
     /// Headers that the caller's answer must have.
     pub answer: HeaderMap,
+    /// How long the answer may take, where it may be a stream: to the end of the token's grace, or as
+    /// long as its streams may be.
+    pub time: Option<Duration>,
 }
 
 /// Judges one request. `well_formed` is what the strict reading of its head said.
@@ -99,20 +133,47 @@ impl Line<'_> {
                 Err(Refusal::ProxyRequired("the token API is answered by the gate"))
             }
             Decided::Permit { permit, account, known, .. } => {
-                let redacts = permit.operation().is_some_and(|found| !found.redact.is_empty());
-                if known.is_some() && redacts {
-                    return Err(Refusal::ProxyRequired(
-                        "the answer holds secrets that the gate takes out",
-                    ));
+                let known = known.map(|(known, _)| known);
+                let mut permitted = self.permitted(&permit, account);
+                if let Some(why) = self.beyond(asking, &permit, known.is_some(), &permitted) {
+                    return Err(Refusal::ProxyRequired(why));
                 }
-                let received = self.head.uri.path_and_query().map(PathAndQuery::as_str);
-                if asking == AskingProxy::KeepsTarget && received != Some(permit.target()) {
-                    return Err(Refusal::ProxyRequired(
-                        "the asking proxy cannot rewrite the target into the route's own form",
-                    ));
-                }
-                Ok(Judgement::Permit(self.permitted(&permit, account)))
+                let streams = permit.operation().is_some_and(|found| found.streams);
+                permitted.time =
+                    known.filter(|_| streams).map(|known| self.stream_deadline(&known).0);
+                Ok(Judgement::Permit(permitted))
             }
+        }
+    }
+
+    /// What of a permitted request the asking proxy cannot do.
+    fn beyond(
+        &self,
+        asking: AskingProxy,
+        permit: &Permit<'_>,
+        is_of_a_token: bool,
+        permitted: &Permitted,
+    ) -> Option<&'static str> {
+        let operation = permit.operation().filter(|_| is_of_a_token);
+        if operation.is_some_and(|found| !found.redact.is_empty()) {
+            return Some("the answer holds secrets that the gate takes out");
+        }
+        if asking.streams == StreamsHere::Refuse && operation.is_some_and(|found| found.streams) {
+            return Some(
+                "the answer may be a stream, which only the gate counts and ends with its token",
+            );
+        }
+        let received = self.head.uri.path_and_query().map(PathAndQuery::as_str);
+        if asking.target == TargetSent::AsReceived && received != Some(permit.target()) {
+            return Some("the asking proxy cannot rewrite the target into the route's own form");
+        }
+        match asking.removes {
+            HeadersRemoved::Only(removed)
+                if !permitted.drop.iter().all(|name| removed.contains(&name.as_str())) =>
+            {
+                Some("the asking proxy cannot take out all headers that must not go on")
+            }
+            _ => None,
         }
     }
 
@@ -121,7 +182,10 @@ impl Line<'_> {
         let inspected = matches!(permit.body(), PermittedBody::Inspected(_));
         let unread = matches!(permit.body(), PermittedBody::Unread);
         let own = own_headers(account, headers, inspected.then_some(JSON), self.request_id);
-        let set: Vec<_> = own.into_iter().flatten().collect();
+        let mut set: Vec<_> = own.into_iter().flatten().collect();
+        // Some proxies take the caller's out before they set the one they are told.
+        let version = forwarded(headers).find(|(name, _)| **name == SDK_VERSION);
+        set.extend(version.map(|(name, value)| (name.clone(), value.clone())));
         let goes_on = |name: &HeaderName| {
             *name == HOST
                 || (unread && *name == http::header::CONTENT_TYPE)
@@ -130,7 +194,8 @@ impl Line<'_> {
                 || is_framing(name)
         };
         let drop = headers.keys().filter(|name| !goes_on(name)).cloned().collect();
-        Permitted { target: permit.target().to_owned(), set, drop, answer: HeaderMap::new() }
+        let (target, answer) = (permit.target().to_owned(), HeaderMap::new());
+        Permitted { target, set, drop, answer, time: None }
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) use events::EventBoundary;
 pub use handle::{OwnRequest, TOKEN_API_PATH, handle};
 pub use identify::{Accounts, KnownAccount};
 pub use intake::{HeadRefusal, admits_coding, asked_of};
-pub use judge::{AskingProxy, Judgement, Permitted, judge};
+pub use judge::{
+    AskingProxy, HeadersRemoved, Judgement, Permitted, StreamsHere, TargetSent, judge,
+};
 pub use owners::Owners;
 pub use relay::ReplyBody;

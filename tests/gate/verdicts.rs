@@ -35,6 +35,8 @@ struct Vector {
     without_body: Option<Verdict>,
     /// The verdict of faces that cannot rewrite the target.
     keeps_target: Option<Verdict>,
+    /// The verdict of faces that cannot take out any header.
+    keeps_headers: Option<Verdict>,
     /// The verdict of faces through which the answer does not pass the gate: all of them.
     without_answer: Option<Verdict>,
     /// Whether the gate answers it without asking the upstream.
@@ -68,6 +70,7 @@ impl Stage {
             &[
                 ("listen.decision", "127.0.0.1:0".into()),
                 ("decision.peers", vec![toml::Value::from("127.0.0.1")].into()),
+                ("decision.dangerous_uncut_streams", true.into()),
             ],
         );
         let decision = |line: &str| field(line, "listen.decision")?.as_str()?.parse().ok();
@@ -114,10 +117,12 @@ impl Vector {
         self.raw_body.clone().or_else(|| self.body.as_ref().map(Value::to_string))
     }
 
-    fn verdict_of(&self, gives_body: bool, rewrites_target: bool) -> &Verdict {
-        let by_body = self.without_body.as_ref().filter(|_| !gives_body);
-        let by_target = self.keeps_target.as_ref().filter(|_| !rewrites_target);
-        self.without_answer.as_ref().or(by_body).or(by_target).unwrap_or(&self.verdict)
+    fn verdict_of(&self, face: &Face) -> &Verdict {
+        let by_body = self.without_body.as_ref().filter(|_| !face.gives_body);
+        let by_target = self.keeps_target.as_ref().filter(|_| !face.rewrites_target);
+        let by_headers = self.keeps_headers.as_ref().filter(|_| face.path == "/traefik");
+        let exception = self.without_answer.as_ref().or(by_body).or(by_target).or(by_headers);
+        exception.unwrap_or(&self.verdict)
     }
 }
 
@@ -167,35 +172,64 @@ struct Face {
     rewrites_target: bool,
     /// How it names method, target and host.
     names: Option<[&'static str; 3]>,
+    /// Whether it says that there is a body.
+    says_body: bool,
+    /// The headers that it writes in the place of the caller's.
+    writes: &'static [&'static str],
 }
+
+const ORIGINAL: [&str; 3] = ["X-Original-Method", "X-Original-URI", "X-Original-Host"];
+const FORWARDED: [&str; 3] = ["X-Forwarded-Method", "X-Forwarded-Uri", "X-Forwarded-Host"];
 
 const FACES: [Face; 6] = [
     Face {
         path: "/nginx",
         gives_body: false,
         rewrites_target: true,
-        names: Some(["X-Original-Method", "X-Original-URI", "X-Original-Host"]),
+        names: Some(ORIGINAL),
+        says_body: true,
+        writes: &["x-original-"],
     },
     Face {
         path: "/haproxy",
         gives_body: false,
         rewrites_target: true,
-        names: Some(["X-Original-Method", "X-Original-URI", "X-Original-Host"]),
+        names: Some(ORIGINAL),
+        says_body: true,
+        writes: &["x-original-"],
     },
     Face {
         path: "/caddy",
         gives_body: false,
         rewrites_target: true,
-        names: Some(["X-Forwarded-Method", "X-Forwarded-Uri", "X-Forwarded-Host"]),
+        names: Some(FORWARDED),
+        says_body: true,
+        writes: &["x-forwarded-", "x-original-body"],
     },
     Face {
         path: "/traefik",
         gives_body: false,
         rewrites_target: false,
-        names: Some(["X-Forwarded-Method", "X-Forwarded-Uri", "X-Forwarded-Host"]),
+        names: Some(FORWARDED),
+        says_body: false,
+        writes: &["x-forwarded-"],
     },
-    Face { path: "/envoy", gives_body: false, rewrites_target: false, names: None },
-    Face { path: "/envoy-with-body", gives_body: true, rewrites_target: false, names: None },
+    Face {
+        path: "/envoy",
+        gives_body: false,
+        rewrites_target: false,
+        names: None,
+        says_body: false,
+        writes: &["x-envoy-"],
+    },
+    Face {
+        path: "/envoy-with-body",
+        gives_body: true,
+        rewrites_target: false,
+        names: None,
+        says_body: false,
+        writes: &["x-envoy-"],
+    },
 ];
 
 impl Face {
@@ -209,15 +243,13 @@ impl Face {
             let target = format!("{}{}", self.path, vector.target);
             Call::to(stage.decision, &vector.method, &target).host(vector.host())
         };
-        // A proxy sets these itself, in the place of the caller's.
-        let set_by_proxies = ["x-original-", "x-forwarded-", "x-envoy-"];
         let own = Vector {
             headers: vector
                 .headers
                 .iter()
                 .filter(|(name, _)| {
                     let name = name.to_ascii_lowercase();
-                    !set_by_proxies.iter().any(|prefix| name.starts_with(prefix))
+                    !self.writes.iter().any(|prefix| name.starts_with(prefix))
                 })
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
@@ -232,8 +264,8 @@ impl Face {
             Some(body) if self.gives_body => {
                 call.header("X-Envoy-Auth-Partial-Body", "false").body(body)
             }
-            Some(_) if self.names.is_some() => call.header("X-Original-Body", "present"),
-            None if self.names.is_some() => call.header("X-Original-Body", "none"),
+            Some(_) if self.says_body => call.header("X-Original-Body", "present"),
+            None if self.says_body => call.header("X-Original-Body", "none"),
             _ => call,
         }
     }
@@ -246,7 +278,7 @@ fn every_face_gives_the_verdicts_of_the_proxy() {
     for face in FACES {
         for vector in vectors() {
             let case = format!("{} at {}", vector.name, face.path);
-            let verdict = vector.verdict_of(face.gives_body, face.rewrites_target);
+            let verdict = vector.verdict_of(&face);
             let answer = face.call(&stage, &vector).open().answer(&vector.method);
             check_face(&case, face.path, &vector, verdict, &answer);
         }
@@ -322,4 +354,24 @@ fn a_question_in_doubt_is_none() {
     let mut post = whole.to_vec();
     post[0].1 = "POST";
     assert_ne!(asked("/haproxy", &post).0, 200);
+}
+
+/// A caller that says "no body" itself would bring an uninspected one past the gate.
+#[test]
+fn a_word_on_the_body_is_believed_only_from_proxies_that_write_it() {
+    let stage = Stage::set();
+    let writer = stage.tokens.iter().find(|(name, _)| *name == "writer").unwrap().1.clone();
+    let cancel = format!("/v1/agents/{A}/messages/cancel");
+    let ask = |path: &str, kind: &str| {
+        let call = Call::to(stage.decision, "POST", path).token(&writer);
+        let call = call.header(&format!("X-{kind}-Method"), "POST");
+        let call = call.header(&format!("X-{kind}-Uri"), &cancel);
+        let call = call.header(&format!("X-{kind}-Host"), HOST).header("X-Original-Body", "none");
+        let answer = call.open().answer("POST");
+        (answer.status, answer.code_if_any())
+    };
+    assert_eq!(ask("/nginx", "Original").0, 200);
+    for path in ["/traefik", &*format!("/envoy{cancel}"), &*format!("/envoy-with-body{cancel}")] {
+        assert_eq!(ask(path, "Forwarded"), (403, "proxy_required".to_owned()), "{path}");
+    }
 }

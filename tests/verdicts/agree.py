@@ -23,6 +23,10 @@ ARRIVES = {"host", "accept", "accept-language", "accept-encoding", "user-agent",
            "transfer-encoding", "connection", "authorization", "user_id", "x-request-id", "traceparent"}
 # How an edge names itself to the upstream, with nothing of the caller's in it.
 EDGE_OWN = {"via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}
+# Traefik decodes escaped letters before it asks: what is judged, and sent, is canonical.
+DECODED_BY_TRAEFIK = {"an escaped letter": {"verdict": {"status": 200}, "sent": f"/v1/agents/{A}/messages"}}
+# A message that the upstream answers by a stream without an end.
+ENDLESS = "a story without an end"
 
 
 class Upstream(http.server.BaseHTTPRequestHandler):
@@ -41,6 +45,8 @@ class Upstream(http.server.BaseHTTPRequestHandler):
         else:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
         self.seen.append((self.command, self.path, [(n.lower(), v) for n, v in self.headers.items()], body))
+        if ENDLESS.encode() in body:
+            return self.stream()
         text = b"[]"
         self.send_response(200)
         for name, value in (("Content-Type", "application/json"), ("Content-Length", str(len(text))),
@@ -49,6 +55,18 @@ class Upstream(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(text)
+
+    def stream(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            for _ in range(600):
+                self.wfile.write(b'data: {"message_type":"ping"}\n\n')
+                self.wfile.flush()
+                time.sleep(0.1)
 
     do_GET = do_HEAD = do_POST = do_PATCH = do_DELETE = do_OPTIONS = answer
 
@@ -90,6 +108,7 @@ decision = "127.0.0.1:{ports[8287]}"
 decision_grpc = "127.0.0.1:{ports[8288]}"
 [decision]
 peers = ["127.0.0.1"]
+dangerous_uncut_streams = true
 [upstream]
 url = "http://127.0.0.1:{ports[8283]}"
 credential = {{ file = "{folder}/credential" }}
@@ -107,11 +126,13 @@ def start_edge(name, folder, ports):
     """Starts an edge from its file in config/edges, with this run's ports; its process."""
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)
-    file = {"nginx": "nginx.conf", "haproxy": "haproxy.cfg", "caddy": "Caddyfile", "envoy http": "envoy-http.yaml",
-            "envoy grpc": "envoy-grpc.yaml"}[name]
-    for source in [file] + (["ckgate.lua"] if name == "haproxy" else []):
+    file = {"nginx": "nginx.conf", "haproxy": "haproxy.cfg", "caddy": "Caddyfile", "traefik": "traefik.yaml",
+            "envoy http": "envoy-http.yaml", "envoy grpc": "envoy-grpc.yaml"}[name]
+    beside = {"haproxy": ["ckgate.lua"], "traefik": ["traefik-routes.yaml"]}
+    for source in [file] + beside.get(name, []):
         text = (EDGES / source).read_text()
-        for port in (8080, 8283, 8287, 8288):
+        text = text.replace("https://chat.example.com", ORIGIN).replace("/etc/ckgate", str(folder))
+        for port in (8080, 8283, 8284, 8287, 8288):
             text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{ports[port]}")
             text = text.replace(f"port_value: {port}", f"port_value: {ports[port]}").replace(f":{port} {{", f":{ports[port]} {{")
         (folder / source).write_text(text)
@@ -121,6 +142,7 @@ def start_edge(name, folder, ports):
                   "-g", f"daemon off; pid {folder}/pid; worker_processes 1;"],
         "haproxy": ["haproxy", "-db", "-C", str(folder), "-f", at],
         "caddy": ["caddy", "run", "--adapter", "caddyfile", "--config", at],
+        "traefik": ["traefik", f"--configFile={at}"],
         "envoy http": ["envoy", "--disable-hot-restart", "--log-level", "error", "--concurrency", "1", "-c", at],
         "envoy grpc": ["envoy", "--disable-hot-restart", "--log-level", "error", "--concurrency", "1", "-c", at],
     }[name]
@@ -132,6 +154,11 @@ def start_edge(name, folder, ports):
     process = subprocess.Popen(command, cwd=folder, stdout=(folder / "out").open("w"), stderr=subprocess.STDOUT)
     try:
         wait_for(ports[8080], process)
+        # Traefik listens before it has read where things go.
+        for _ in range(1000 if name == "traefik" else 0):
+            if ask(ports[8080], "GET", "/", [("Host", HOST)])[2] != b"404 page not found\n":
+                break
+            time.sleep(0.02)
     except SystemExit:
         print((folder / "out").read_text()[-3000:])
         process.kill()
@@ -154,9 +181,10 @@ def ask(port, method, target, headers, body=None):
 
 
 def make_tokens(port):
-    def create(access, lifetime=600):
+    def create(access, lifetime=600, **more):
         expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + lifetime))
-        body = json.dumps({"policy": [{"type": "agent", "id": A, "access": access}], "hostname": ORIGIN, "expires_at": expires})
+        body = json.dumps({"policy": [{"type": "agent", "id": A, "access": access}], "hostname": ORIGIN, "expires_at": expires,
+                           **more})
         status, _, text = ask(port, "POST", "/v1/client-side-access-tokens", key, body.encode())
         assert status == 201, text
         return json.loads(text)["token"]
@@ -166,6 +194,7 @@ def make_tokens(port):
               "reader": create(["read_messages"]), "deleted": create(["read_messages"]), "agent_reader": create(["read_agent"])}
     status, _, text = ask(port, "DELETE", "/v1/client-side-access-tokens/" + tokens["deleted"], key)
     assert status == 200, text
+    tokens["brief_streams"] = create(["write_messages"], limits={"stream_seconds": 2})
     tokens["forged"] = tokens["reader"][:40] + tokens["reader"][40:][::-1]
     tokens["server_key"] = SERVER_KEY
     tokens["unknown_key"] = "sk-let-nobodys0key0nobodys0key0nobodys0key0"
@@ -173,21 +202,32 @@ def make_tokens(port):
     return tokens
 
 
+def is_asked_by_traefik(vector):
+    """Whether the vector is one of those that go around the gate."""
+    return (vector["method"], vector.get("origin", ORIGIN)) == ("GET", ORIGIN) and vector["target"].startswith("/v1/agents/")
+
+
 def verdict_of(vector, edge):
     if edge == "proxy":
         return vector["verdict"]
     gives_body = edge.startswith("envoy")
+    if edge == "traefik" and not is_asked_by_traefik(vector):
+        return vector["verdict"]
+    if edge == "traefik" and "keeps_headers" in vector:
+        return vector["keeps_headers"]
     if "without_answer" in vector:
         return vector["without_answer"]
     if "without_body" in vector and not gives_body:
         return vector["without_body"]
-    if "keeps_target" in vector and edge.startswith("envoy"):
+    if "keeps_target" in vector and edge in ("traefik", "envoy http", "envoy grpc"):
         return vector["keeps_target"]
     return vector["verdict"]
 
 
 def check(edge, vector, tokens, port):
     """What is wrong with the edge's treatment of one vector."""
+    if edge == "traefik":
+        vector = vector | DECODED_BY_TRAEFIK.get(vector["name"], {})
     headers = [("Host", vector.get("host", HOST))]
     if vector["token"] in tokens:
         headers.append(("Authorization", "Bearer " + tokens[vector["token"]]))
@@ -234,6 +274,25 @@ def check_arrived(vector, arrived, body):
     return f"{beyond} arrived" if beyond else None
 
 
+def check_stream(tokens, port):
+    """What is wrong with the end of a stream through Envoy, which is told how long one may last."""
+    body = json.dumps({"messages": [{"role": "user", "content": ENDLESS}]}).encode()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    with contextlib.closing(connection):
+        headers = {"Host": HOST, "Authorization": "Bearer " + tokens["brief_streams"], "Origin": ORIGIN,
+                   "Content-Type": "application/json", "X-Envoy-Upstream-Rq-Timeout-Ms": "0"}
+        connection.request("POST", f"/v1/agents/{A}/messages/stream", body, headers)
+        answer = connection.getresponse()
+        began, read = time.monotonic(), b""
+        with contextlib.suppress(http.client.IncompleteRead, OSError):
+            while piece := answer.read1(65536):
+                read += piece
+        took = time.monotonic() - began
+    if answer.status != 200 or b"ping" not in read:
+        return f"{answer.status} {read[:200]}"
+    return f"the stream lasted {took:.1f} s" if took > 15 else None
+
+
 def main():
     program = pathlib.Path(sys.argv[1]).resolve()
     only = sys.argv[2:]
@@ -250,7 +309,7 @@ def main():
             running.append(start_gate(program, folder, ports))
             wait_for(ports[8284], running[0])
             tokens = make_tokens(ports[8284])
-            for edge in ("proxy", "nginx", "haproxy", "caddy", "envoy http", "envoy grpc"):
+            for edge in ("proxy", "nginx", "haproxy", "caddy", "traefik", "envoy http", "envoy grpc"):
                 if only and edge not in only:
                     continue
                 ports[8080] = ports[8284]
@@ -262,6 +321,10 @@ def main():
                     passed, failed = passed + (not problem), failed + bool(problem)
                     if problem:
                         print(f"FAIL {edge}: {vector['name']}: {problem}")
+                if edge.startswith("envoy"):
+                    problem = check_stream(tokens, ports[8080])
+                    passed, failed = passed + (not problem), failed + bool(problem)
+                    print(f"FAIL {edge}: a stream ends in time: {problem}" if problem else f"{edge}: a stream ends in time")
                 print(f"{edge}: done")
         finally:
             for process in reversed(running):
