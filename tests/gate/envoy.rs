@@ -98,7 +98,7 @@ impl Http {
 
     /// With a whole body.
     pub(crate) fn body(mut self, body: &str) -> Self {
-        self.body = body.to_owned();
+        body.clone_into(&mut self.body);
         let length = body.len().to_string();
         self.with("content-length", &length).with("x-envoy-auth-partial-body", "false")
     }
