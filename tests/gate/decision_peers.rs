@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use crate::envoy::{Envoy, Http, PERMISSION_DENIED};
 use crate::harness::{
-    A, Call, Connection, Gate, HOST, Recorder, Settings, agent_path, field, mint,
+    A, Call, Connection, Gate, HOST, Recorder, Settings, agent_path, edit, field, hang_up, mint,
+    section,
 };
-use crate::reload::{edit, hang_up, section};
 
 const LISTED: &str = "127.0.0.7";
 struct Stage {
