@@ -33,7 +33,7 @@ use crate::token::{AccountName, KeyRing, MasterKey, Record, TokenBytes, TokenId,
 const STALENESS_MAX: Duration = Duration::from_secs(3);
 const GATES: usize = 3;
 /// How long things go wrong. Less than the life of an entry in the cache, whose clock is another.
-const TROUBLE: Duration = Duration::from_secs(30);
+const TROUBLE: Duration = Duration::from_secs(20);
 /// How long everything has to come right again.
 const PEACE: Duration = Duration::from_secs(10);
 const SEEDS: u64 = 100;
