@@ -2,8 +2,8 @@
 
     events.py PORT
 
-`?events=N` ends after so many; without it a stream goes on until the client leaves. The clock is the
-system's monotonic one, which every process reads alike.
+A stream goes on until the client leaves. `every N us` in the request's body asks for another pace. The clock
+is the system's monotonic one, which every process reads alike.
 """
 import asyncio
 import re
@@ -19,27 +19,22 @@ async def serve(reader, writer):
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
             length = re.search(rb"(?i)content-length: *(\d+)", head)
-            if length:
-                await reader.readexactly(int(length[1]))
-            count = re.search(rb"[?&]events=(\d+)", head.split(b"\r\n")[0])
-            await stream(writer, int(count[1]) if count else None)
+            body = await reader.readexactly(int(length[1])) if length else b""
+            pace = re.search(rb"every (\d+) us", body)
+            await stream(writer, int(pace[1]) / 1e6 if pace else INTERVAL)
     except (asyncio.IncompleteReadError, ConnectionError):
         pass
     finally:
         writer.close()
 
 
-async def stream(writer, count):
+async def stream(writer, interval):
     writer.write(HEAD)
-    sent = 0
-    while count is None or sent < count:
+    while True:
         event = b"data: %d\n\n" % time.monotonic_ns()
         writer.write(b"%x\r\n%s\r\n" % (len(event), event))
         await writer.drain()
-        sent += 1
-        await asyncio.sleep(INTERVAL)
-    writer.write(b"0\r\n\r\n")
-    await writer.drain()
+        await asyncio.sleep(interval)
 
 
 async def main():

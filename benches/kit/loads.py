@@ -1,12 +1,14 @@
-"""The loads: as fast as it goes, at a fixed rate, event streams, open connections."""
+"""The loads: as fast as it goes, at a fixed rate, handshakes, event streams, open connections."""
 import json
 import selectors
 import socket
+import ssl
 import statistics
 import subprocess
 import time
 
 from .peers import MESSAGES, ORIGIN, STREAM
+from .processes import rust_program
 
 REPORT = """
 done = function(summary)
@@ -31,13 +33,23 @@ def message():
     return json.dumps({"messages": [{"role": "user", "content": "Tell me more about it. " * 41}]})
 
 
-def as_fast_as_it_goes(core, port, seconds, script, connections=32):
+def as_fast_as_it_goes(core, port, seconds, script, connections=32, scheme="http"):
     """Requests, seconds, refusals."""
-    argv = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script),
-            f"http://127.0.0.1:{port}{MESSAGES}"]
+    argv = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(script),
+            f"{scheme}://127.0.0.1:{port}{MESSAGES}"]
     out = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
     figures = dict(item.split("=") for item in out.splitlines()[-1].split())
     return int(figures["requests"]), float(figures["seconds"]), int(figures["refused"])
+
+
+def cost(core, port, process, seconds, script, **how):
+    """CPU µs of the process a request, requests a second. Every answer must be a good one."""
+    before = process.cpu_seconds()
+    count, took, refused = as_fast_as_it_goes(core, port, seconds, script, **how)
+    cpu = process.cpu_seconds() - before
+    if refused or not count:
+        raise SystemExit(f"port {port}: {refused} of {count} answers were not good")
+    return cpu / count * 1e6, count / took
 
 
 def head(port, token, path=MESSAGES, method="GET", length=None):
@@ -46,14 +58,20 @@ def head(port, token, path=MESSAGES, method="GET", length=None):
             f"Origin: {ORIGIN}\r\n{framing}\r\n").encode()
 
 
+def stream_request(port, token, every_us=20_000):
+    content = f"Send an event every {every_us} us, please."
+    body = json.dumps({"messages": [{"role": "user", "content": content}], "streaming": True}).encode()
+    return head(port, token, STREAM, "POST", len(body)) + body
+
+
 def connect(port):
-    connection = socket.create_connection(("127.0.0.1", port))
+    connection = socket.create_connection(("127.0.0.1", port), timeout=30)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 
 
 def answer(connection):
-    """Reads one answer of known length."""
+    """Reads one answer of known length; its head."""
     data = b""
     while b"\r\n\r\n" not in data:
         data += more(connection)
@@ -71,90 +89,76 @@ def more(connection):
     return data
 
 
-def at_a_fixed_rate(port, token, rate=200, seconds=2):
-    """Latencies in µs on one connection, from the moment each request was due, late or not."""
-    connection, request, latencies = connect(port), head(port, token), []
-    begin = time.monotonic() + 0.1
-    for number in range(rate * seconds):
-        due = begin + number / rate
-        while (left := due - time.monotonic()) > 0:
-            time.sleep(left if left > 0.001 else 0)
-        connection.sendall(request)
-        answer(connection)
-        latencies.append((time.monotonic() - due) * 1e6)
-    connection.close()
-    return latencies
+def at_a_fixed_rate(core, port, token, rate, seconds, connections):
+    """Percentiles in µs, each latency counted from the moment the request was due."""
+    argv = ["taskset", "-c", str(core), rust_program("rate"), *map(str, (port, rate, seconds, connections))]
+    figures = json.loads(subprocess.run(argv, check=True, input=head(port, token), stdout=subprocess.PIPE).stdout)
+    if figures.pop("refused"):
+        raise SystemExit(f"port {port}: refused at a fixed rate")
+    return figures
+
+
+def handshakes(port, seconds):
+    """How many full TLS 1.3 handshakes were made, one after the other, no session taken up again."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    until, count = time.monotonic() + seconds, 0
+    while time.monotonic() < until:
+        with context.wrap_socket(connect(port)) as connection:
+            count += connection.version() == "TLSv1.3"
+    return count
 
 
 def event_streams(port, token, streams=50, events=25):
     """First event after the request, and the way of each later one, in µs."""
-    body = json.dumps({"messages": [{"role": "user", "content": "Hello"}], "streaming": True}).encode()
-    request = head(port, token, f"{STREAM}", "POST", len(body)) + body
-    selector, firsts, laters, sent, seen = selectors.DefaultSelector(), [], [], {}, {}
-    for _ in range(streams):
-        connection = connect(port)
-        sent[connection], seen[connection] = time.monotonic_ns(), 0
-        connection.sendall(request)
-        selector.register(connection, selectors.EVENT_READ)
-        time.sleep(0.001)
-    while sent:
-        for key, _ in selector.select():
-            data, now = key.fileobj.recv(65536), time.monotonic_ns()
+    request, selector = stream_request(port, token), selectors.DefaultSelector()
+    firsts, laters, sent, seen, due = [], [], {}, {}, time.monotonic()
+    while len(sent) < streams or selector.get_map():
+        if len(sent) < streams and time.monotonic() >= due:
+            connection, due = connect(port), due + 0.005
+            selector.register(connection, selectors.EVENT_READ)
+            sent[connection], seen[connection] = time.monotonic_ns(), 0
+            connection.sendall(request)
+        for key, _ in selector.select(max(0, due - time.monotonic()) if len(sent) < streams else None):
+            connection, data, now = key.fileobj, more(key.fileobj), time.monotonic_ns()
             for line in data.split(b"\n"):
                 if line.startswith(b"data: "):
-                    way = (now - int(line[6:])) / 1e3
-                    if seen[key.fileobj] == 0:
-                        firsts.append((now - sent[key.fileobj]) / 1e3)
+                    if seen[connection] == 0:
+                        firsts.append((now - sent[connection]) / 1e3)
                     else:
-                        laters.append(way)
-                    seen[key.fileobj] += 1
-            if not data or seen[key.fileobj] >= events:
-                if seen[key.fileobj] < events:
-                    raise ConnectionError("a stream ended early")
-                selector.unregister(key.fileobj)
-                key.fileobj.close()
-                del sent[key.fileobj]
+                        laters.append((now - int(line[6:])) / 1e3)
+                    seen[connection] += 1
+            if seen[connection] >= events:
+                selector.unregister(connection)
+                connection.close()
     return statistics.median(firsts), statistics.median(laters)
 
 
-def memory_of_connections(process, port, token, count=1000):
-    """KiB an idle connection that has been used once."""
-    held = [connect(port) for _ in range(20)]
-    for connection in held:
-        connection.sendall(head(port, token))
-        answer(connection)
-    before = process.memory_kib()
+def open_connections(port, token, count):
+    """Idle connections that have each been used once."""
+    held, request = [], head(port, token)
     for _ in range(count):
         connection = connect(port)
-        connection.sendall(head(port, token))
+        connection.sendall(request)
         answer(connection)
         held.append(connection)
-    after = process.memory_kib()
-    for connection in held:
-        connection.close()
-    return (after - before) / count
+    return held
 
 
-def memory_of_streams(process, port, token, count=400):
-    """KiB an open event stream."""
-    body = json.dumps({"messages": [{"role": "user", "content": "Hello"}], "streaming": True}).encode()
-    request = head(port, token, STREAM, "POST", len(body)) + body
-    held = []
-
-    def open_one():
+def open_streams(port, token, count, every_us=20_000):
+    """Event streams of which the first event has been seen."""
+    held, request = [], stream_request(port, token, every_us)
+    for _ in range(count):
         connection = connect(port)
         connection.sendall(request)
         data = b""
         while b"data: " not in data:
             data += more(connection)
         held.append(connection)
+    return held
 
-    for _ in range(60):
-        open_one()
-    before = process.memory_kib()
-    for _ in range(count):
-        open_one()
-    after = process.memory_kib()
+
+def close(held):
     for connection in held:
         connection.close()
-    return (after - before) / count

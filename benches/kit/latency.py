@@ -1,0 +1,75 @@
+"""What a caller waits for: at fixed rates, and for events. What an open connection takes of memory."""
+import statistics
+
+from . import loads, peers
+from .processes import progress
+from .report import Table
+
+PEERS = ["nginx", "nginx auth_request", "haproxy with a map"]
+# Requests a second, and over how many connections.
+RATES = {200: 4, 2000: 32, 8000: 64}
+
+
+def each_start(run, part, names=PEERS):
+    """Everything started anew each round: latencies differ from one started process to the next."""
+    for number in range(run.rounds):
+        progress(f"{part}: start {number + 1} of {run.rounds}")
+        place = run.directory / f"start{number}"
+        place.mkdir()
+        started, token = peers.start(place, run.proxy_core, names)
+        yield started, token
+        peers.end(started)
+
+
+def fixed_rates(run):
+    tables = {rate: Table(f"latency-{rate}", f"Latency in µs at {rate:,} requests/s", "proxy", base="nginx") for rate in RATES}
+    for started, token in each_start(run, "fixed rates"):
+        for rate, connections in RATES.items():
+            for peer, port in [("direct", peers.UPSTREAM), *((peer, port) for peer, (port, _) in started.items())]:
+                figures = loads.at_a_fixed_rate(run.load_core, port, token, rate, run.seconds, connections)
+                tables[rate].add(peer, **{name: figures[name] for name in ("p50", "p90", "p99", "p99.9")})
+    fast = Table("latency-fast", "The fast mode: lowest p50 of all starts, in µs", "proxy", base="nginx",
+                 note="Each started proxy, whatever its code, settles in a faster or a slower mode here; these are the fast ones.")
+    for rate, table in tables.items():
+        for peer in table.rows:
+            fast.add(peer, **{f"{rate:,}/s": min(table.rows[peer]["p50"])})
+    return [*tables.values(), fast]
+
+
+def streams(run):
+    table = Table("streams", "50 event streams with an event every 20 ms each, in µs", "proxy", base="nginx",
+                  note="nginx without buffering. What the gate adds to the first event is its figure less that of `direct`.")
+    for started, token in each_start(run, "streams"):
+        for peer, port in [("direct", peers.UPSTREAM), *((peer, port) for peer, (port, _) in started.items())]:
+            first, later = loads.event_streams(port, token)
+            table.add(peer, **{"first event": first, "later events": later})
+    added = Table("streams-added", "Added time to the first event of a stream, in µs", "proxy")
+    for peer in table.rows:
+        if peer != "direct":
+            pairs = zip(table.rows[peer]["first event"], table.rows["direct"]["first event"])
+            added.add(peer, median=statistics.median(mine - direct for mine, direct in pairs))
+    return [table, added]
+
+
+def memory(run):
+    table = Table("memory", "Memory in KiB", "proxy", base="nginx")
+    for started, token in each_start(run, "memory"):
+        for peer, (port, process) in started.items():
+            table.add(peer, **{"an idle connection": grown(process, 1000, lambda n: loads.open_connections(port, token, n), 20)})
+    # A process of its own: what memory was given back by the connections is not counted again.
+    for place in run.directory.glob("start*"):
+        place.rename(run.directory / f"connections-{place.name}")
+    for started, token in each_start(run, "memory of streams"):
+        for peer, (port, process) in started.items():
+            table.add(peer, **{"an open stream": grown(process, 400, lambda n: loads.open_streams(port, token, n), 60)})
+    return [table]
+
+
+def grown(process, count, open_some, first):
+    """KiB each, once the first few have been opened."""
+    held = open_some(first)
+    before = process.memory_kib()
+    held += open_some(count)
+    after = process.memory_kib()
+    loads.close(held)
+    return (after - before) / count

@@ -1,0 +1,80 @@
+"""CPU a request and requests a second: in the clear, within TLS, on one core and on two."""
+from . import loads, peers
+from .processes import progress
+from .report import Table
+
+USUAL = ["nginx", "nginx auth_request", "nginx with a map", "haproxy with a map"]
+OTHERS = ["caddy forward_auth", "express", "FastAPI and httpx"]
+# What these do not refuse by themselves, or only by asking.
+NO_REFUSAL = ("nginx", "nginx auth_request", "caddy forward_auth")
+CPU, RATE = "CPU µs a request", "requests/s"
+
+
+def throughput(run):
+    started, token = peers.start(run.directory, run.proxy_core, USUAL + (OTHERS if run.all else []))
+    tables = []
+    for workload, script in loads.scripts(run.directory, token).items():
+        refusing = workload == "refusal"
+        base = "nginx with a map" if refusing else "nginx"
+        table = Table(workload.split()[0].lower(), f"{workload}, as fast as it goes", "proxy", base)
+        for number in range(run.rounds):
+            progress(f"{workload}: round {number + 1} of {run.rounds}")
+            if not refusing:
+                count, seconds, _ = loads.as_fast_as_it_goes(run.load_core, peers.UPSTREAM, run.seconds, script)
+                table.add("direct", **{RATE: count / seconds})
+            for peer, (port, process) in started.items():
+                if refusing and peer in NO_REFUSAL:
+                    continue
+                before = process.cpu_seconds()
+                count, seconds, refused = loads.as_fast_as_it_goes(run.load_core, port, run.seconds, script)
+                cpu = process.cpu_seconds() - before
+                if refused != (count if refusing else 0):
+                    raise SystemExit(f"{peer}: {refused} of {count} refused in {workload}")
+                table.add(peer, **{CPU: cpu / count * 1e6, RATE: count / seconds})
+        tables.append(table)
+    peers.end(started)
+    return tables
+
+
+def tls(run):
+    """The same certificate for both: ECDSA on P-256; TLS 1.3 with X25519."""
+    pair = peers.certificate(run.directory)
+    certificates = f'[{{ certificate = "{pair[0]}", key = "{pair[1]}" }}]'
+    clear = peers.gate(run.directory, run.proxy_core)
+    token = peers.token()
+    clear.end()
+    gate = peers.gate(run.directory, run.proxy_core, {"CKGATE_TLS__CERTIFICATES": certificates})
+    nginx = peers.encrypted(run.directory, run.proxy_core, pair)
+    started = {"ckgate": (peers.GATE, gate), "nginx": (peers.PORTS["nginx with TLS"], nginx)}
+    shaking = Table("tls-handshake", "TLS 1.3: full handshakes, one after the other", "proxy", base="nginx")
+    kept = [Table(f"tls-{name.split()[0].lower()}", f"{name} over TLS 1.3, connections kept", "proxy", base="nginx")
+            for name in ("GET", "POST 1 KiB")]
+    made = loads.scripts(run.directory, token)
+    for number in range(run.rounds):
+        progress(f"TLS: round {number + 1} of {run.rounds}")
+        for peer, (port, process) in started.items():
+            before = process.cpu_seconds()
+            count = loads.handshakes(port, run.seconds)
+            shaking.add(peer, **{"CPU µs a handshake": (process.cpu_seconds() - before) / count * 1e6})
+            for table, name in zip(kept, ("GET", "POST 1 KiB")):
+                cpu, rate = loads.cost(run.load_core, port, process, run.seconds, made[name], scheme="https")
+                table.add(peer, **{CPU: cpu, RATE: rate})
+    peers.end(started)
+    return [shaking, *kept]
+
+
+def two_cores(run):
+    """One worker on one core, and two on two, which they share with the load and the upstream."""
+    table = Table("cores", "GET on one core and on two", "workers", base="1",
+                  note="The load generator and the upstream run on the second core, too, and have to share both with two workers: "
+                  "the rates say less than that a request costs no more CPU on two cores than on one.")
+    for number in range(run.rounds):
+        for workers in (1, 2):
+            progress(f"{workers} workers: round {number + 1} of {run.rounds}")
+            core = run.proxy_core if workers == 1 else f"{run.proxy_core},{run.load_core}"
+            process = peers.gate(run.directory, core, {"CKGATE_SERVER__WORKERS": str(workers)})
+            script = loads.scripts(run.directory, peers.token())["GET"]
+            cpu, rate = loads.cost(run.load_core if workers == 1 else core, peers.GATE, process, run.seconds, script)
+            table.add(str(workers), **{CPU: cpu, RATE: rate})
+            process.end()
+    return [table]
