@@ -3,7 +3,7 @@ import subprocess
 import sys
 
 from .peers import PORTS, UPSTREAM
-from .processes import Process, install, progress
+from .processes import Process, crate, install, progress
 
 
 def environment(directory, packages):
@@ -14,6 +14,11 @@ def environment(directory, packages):
     progress(f"installing {', '.join(packages)} from PyPI")
     subprocess.run([place / "bin/pip", "install", "-q", "--disable-pip-version-check", *packages], check=True)
     return place / "bin"
+
+
+def pingora(_, core, bearer):
+    install({"cmake": "cmake", "make": "make", "cc": "gcc"})  # for its zlib
+    return Process(core, [crate("pingora"), PORTS["pingora with a map"], UPSTREAM, bearer])
 
 
 def caddy(directory, core, _):
@@ -75,4 +80,4 @@ async def forward(path: str, request: Request):
     return Process(core, [programs / "uvicorn", "handmade:app", "--port", port, "--no-access-log"], cwd=directory)
 
 
-MAKERS = {"caddy forward_auth": caddy, "express": express, "FastAPI and httpx": fastapi}
+MAKERS = {"pingora with a map": pingora, "caddy forward_auth": caddy, "express": express, "FastAPI and httpx": fastapi}

@@ -4,7 +4,7 @@ from .processes import progress
 from .report import Table
 
 USUAL = ["nginx", "nginx auth_request", "nginx with a map", "haproxy with a map"]
-OTHERS = ["caddy forward_auth", "express", "FastAPI and httpx"]
+OTHERS = ["pingora with a map", "caddy forward_auth", "express", "FastAPI and httpx"]
 # What these do not refuse by themselves, or only by asking.
 NO_REFUSAL = ("nginx", "nginx auth_request", "caddy forward_auth")
 CPU, RATE = "CPU µs a request", "requests/s"
