@@ -32,10 +32,12 @@ upstream events {{ server 127.0.0.1:{EVENTS}; keepalive 64; }}
 PASS = 'proxy_http_version 1.1; proxy_set_header Connection "";'
 
 
-def nginx(directory, name, core, body):
+def nginx(directory, name, core, body, under=()):
     conf = directory / f"{name}.conf"
-    conf.write_text(HEAD.format(dir=directory, name=name) + body + "}\n")
-    return Process(core, [shutil.which("nginx") or "/usr/sbin/nginx", "-c", conf, "-p", directory])
+    # What it runs under sees one process.
+    alone = "master_process off;\n" if under else ""
+    conf.write_text(alone + HEAD.format(dir=directory, name=name) + body + "}\n")
+    return Process(core, [*under, shutil.which("nginx") or "/usr/sbin/nginx", "-c", conf, "-p", directory])
 
 
 def upstreams(directory, core):
@@ -50,7 +52,7 @@ def upstreams(directory, core):
     wait_for(UPSTREAM)
 
 
-def gate(directory, core, settings=None, port=GATE, admin=ADMIN):
+def gate(directory, core, settings=None, port=GATE, admin=ADMIN, under=()):
     """ckgate with everything on. `settings` are variables of its environment, which win over its file."""
     config = directory / "ckgate.toml"
     config.write_text(f"""
@@ -72,7 +74,7 @@ drain_timeout = "1s"
 """)
     env = {"CKGATE_SERVER_KEY": SERVER_KEY, "LETTA_SERVER_PASSWORD": "upstream-password",
            "CKGATE_LISTEN__PUBLIC": f"127.0.0.1:{port}", "CKGATE_LISTEN__ADMIN": f"127.0.0.1:{admin}"}
-    process = Process(core, [binary(), "serve", "--config", config], {**env, **(settings or {})})
+    process = Process(core, [*under, binary(), "serve", "--config", config], {**env, **(settings or {})})
     wait_for(admin, "/readyz")
     return process
 
@@ -127,8 +129,9 @@ def listening(port, locations):
     return f"server {{ listen 127.0.0.1:{port} backlog=4096; {locations} }}"
 
 
-def plain(directory, core, _):
-    return nginx(directory, "plain", core, POOLS + listening(PORTS["nginx"], f"location / {{ proxy_pass http://up; {PASS} }}"))
+def plain(directory, core, _, under=()):
+    passing = listening(PORTS["nginx"], f"location / {{ proxy_pass http://up; {PASS} }}")
+    return nginx(directory, "plain", core, POOLS + passing, under)
 
 
 def asking(directory, core, _):
