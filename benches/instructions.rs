@@ -133,7 +133,7 @@ impl Parts {
                 let mut request =
                     OutgoingRequest::new(&Method::POST, &self.path, &authority, body).ok()?;
                 for (name, value) in &self.headers {
-                    request.header(black_box(name), black_box(value)).ok()?;
+                    request.header(black_box(name), black_box(value.as_bytes())).ok()?;
                 }
                 Some(size_of_val(&black_box(request)))
             }

@@ -40,6 +40,12 @@ impl RequestId {
         std::str::from_utf8(&self.digits).unwrap_or_default()
     }
 
+    /// The id as text, in ASCII.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.digits
+    }
+
     /// The header value.
     #[must_use]
     pub fn header_value(self) -> HeaderValue {
@@ -50,8 +56,11 @@ impl RequestId {
     /// The same request, traced if one in `one_in` is and it is this one. 0: none is.
     #[must_use]
     pub fn sampled(mut self, one_in: u32) -> Self {
-        let low = self.as_str().get(24..).and_then(|digits| u32::from_str_radix(digits, 16).ok());
-        self.traced = low.and_then(|low| low.checked_rem(one_in)) == Some(0);
+        if one_in > 0 {
+            let low = self.as_str().get(24..);
+            let low = low.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+            self.traced = low.and_then(|low| low.checked_rem(one_in)) == Some(0);
+        }
         self
     }
 
@@ -63,7 +72,7 @@ impl RequestId {
 
     /// The `traceparent` of the upstream request (W3C Trace Context, version 00). The span is the second half of the trace id, its first bit set so that it is not zero.
     #[must_use]
-    pub fn traceparent(self) -> HeaderValue {
+    pub fn traceparent(self) -> [u8; 55] {
         let mut value = *b"00-00000000000000000000000000000000-f000000000000000-00";
         let [.., flag] = &mut value;
         *flag = b'0' + u8::from(self.traced);
@@ -73,7 +82,7 @@ impl RequestId {
         for (place, digit) in value.iter_mut().skip(37).take(15).zip(self.digits.iter().skip(17)) {
             *place = *digit;
         }
-        HeaderValue::from_bytes(&value).unwrap_or_else(|_| HeaderValue::from_static("invalid"))
+        value
     }
 }
 
@@ -112,7 +121,7 @@ pub fn error(
 /// A message that ends with the name of the page of `docs::refusals` that says more.
 #[must_use]
 pub fn with_page(message: &str, code: &str) -> String {
-    format!("{message} [docs: refusals/{code}]")
+    [message, " [docs: refusals/", code, "]"].concat()
 }
 
 /// A text in which a caller's own words may stand, without the tokens and keys among them: people
@@ -149,8 +158,10 @@ fn without_secrets(text: &str) -> Cow<'_, str> {
 #[must_use]
 pub fn legible(text: &str, length_max: usize) -> Cow<'_, str> {
     let text = without_secrets(text);
-    // The usual text is short and plain.
-    if text.len() <= length_max && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+    // The usual text is short and plain. Without an early end, the compiler looks at many bytes at
+    // once.
+    let odd = |byte: u8| !matches!(byte, b' '..=b'~');
+    if text.len() <= length_max && !text.bytes().fold(false, |any, byte| any | odd(byte)) {
         return text;
     }
     let mut shown = String::with_capacity(text.len().min(length_max));

@@ -3,9 +3,12 @@
 //! Owns the names of log fields. Must always hold: an event carries ids, never secrets, and every
 //! text in it that a caller chose has passed the strictness of the head or the policy.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
 
 use crate::activity::{Activity, Decision};
 use crate::answer::{RequestId, legible};
@@ -24,6 +27,7 @@ const DETAIL_LENGTH_MAX: usize = 512;
 pub struct RequestEvent {
     metrics: Arc<Metrics>,
     began: Instant,
+    began_at: Timestamp,
     /// Names the request.
     pub request_id: RequestId,
     /// Its method.
@@ -53,7 +57,7 @@ pub struct RequestEvent {
     /// The code of the refusal or failure.
     pub reason: Option<&'static str>,
     /// More about the reason, for the operator only.
-    pub detail: Option<String>,
+    pub detail: Option<Cow<'static, str>>,
     /// The status of the answer.
     pub status: u16,
     /// The status of the upstream's answer.
@@ -96,10 +100,11 @@ impl Operation {
 }
 
 impl RequestEvent {
-    /// The event of a request whose head has just been read.
+    /// The event of a request whose head has been read at this time: just now.
     #[must_use]
     pub fn begin(
         metrics: Arc<Metrics>,
+        at: Timestamp,
         request_id: RequestId,
         method: http::Method,
         client: Rc<str>,
@@ -107,6 +112,7 @@ impl RequestEvent {
         Self {
             metrics,
             began: Instant::now(),
+            began_at: at,
             request_id,
             method,
             path: None,
@@ -234,16 +240,16 @@ pub struct Finished<'e> {
 /// The name of a field, as each format of the log begins it.
 #[derive(Clone, Copy, Debug)]
 pub struct FieldName {
-    /// `,"name":`
+    /// `,"name":"`
     pub json: &'static str,
-    /// ` name=`
+    /// ` name="`
     pub text: &'static str,
 }
 
 /// The fields of one line of the log.
 pub trait Fields {
-    /// A text of the gate's own: nothing in it needs to be escaped.
-    fn known(&mut self, name: FieldName, value: &str);
+    /// A text of the gate's own, in ASCII: nothing in it needs to be escaped.
+    fn known(&mut self, name: FieldName, value: &[u8]);
     /// Texts of the gate's own, separated by commas.
     fn list(&mut self, name: FieldName, values: impl Iterator<Item = &'static str>);
     /// Any text.
@@ -256,7 +262,7 @@ pub trait Fields {
 
 macro_rules! name {
     ($name:literal) => {
-        FieldName { json: concat!(",\"", $name, "\":"), text: concat!(" ", $name, "=") }
+        FieldName { json: concat!(",\"", $name, "\":\""), text: concat!(" ", $name, "=\"") }
     };
 }
 
@@ -264,7 +270,7 @@ impl FieldName {
     /// The name alone.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        self.text.trim_start_matches(' ').trim_end_matches('=')
+        self.text.trim_start_matches(' ').trim_end_matches("=\"")
     }
 }
 
@@ -273,6 +279,13 @@ impl Finished<'_> {
     #[must_use]
     pub fn is_of_a_refusal(&self) -> bool {
         self.event.outcome == Outcome::Refused || self.event.is_shadowed()
+    }
+
+    /// When it was over, told from when it began: the wall clock is read once a request.
+    #[must_use]
+    pub fn ended_at(&self) -> Timestamp {
+        let began_at = self.event.began_at;
+        began_at.saturating_add(self.elapsed).unwrap_or(began_at)
     }
 
     /// The request's id.
@@ -287,23 +300,23 @@ impl Finished<'_> {
     /// Writes its fields.
     pub fn record(&self, fields: &mut impl Fields) {
         let event = self.event;
-        fields.known(name!("message"), "request");
-        fields.text(name!("operation"), event.operation.as_str());
-        fields.known(name!("decision"), event.decision());
-        fields.known(name!("request.id"), event.request_id.as_str());
-        fields.known(name!("http.request.method"), event.method.as_str());
+        fields.known(name!("message"), b"request");
+        fields.known(name!("operation"), event.operation.as_str().as_bytes());
+        fields.known(name!("decision"), event.decision().as_bytes());
+        fields.known(name!("request.id"), event.request_id.as_bytes());
+        fields.known(name!("http.request.method"), event.method.as_str().as_bytes());
         if let Some(path) = &event.path {
             fields.text(name!("url.path"), &legible(path, PATH_LENGTH_MAX));
         }
-        fields.known(name!("client.address"), &event.client);
+        fields.known(name!("client.address"), event.client.as_bytes());
         if let Some(account) = &event.account {
-            fields.text(name!("account"), account.as_str());
+            fields.known(name!("account"), account.as_str().as_bytes());
         }
         if let Some(token) = event.token {
-            token.with_text(|text| fields.known(name!("token.id"), text));
+            fields.known(name!("token.id"), &token.spelled());
         }
         if let Some(agent) = event.agent {
-            agent.with_text(|text| fields.known(name!("agent.id"), text));
+            fields.known(name!("agent.id"), &agent.spelled());
         }
         if let Some(access) = event.access {
             fields.list(name!("grant.access"), access.iter().map(Permission::as_str));
@@ -315,7 +328,7 @@ impl Finished<'_> {
             fields.text(name!("http.request.body.fields"), names);
         }
         if let Some(reason) = event.reason {
-            fields.known(name!("deny.reason"), reason);
+            fields.known(name!("deny.reason"), reason.as_bytes());
         }
         if let Some(name) = &event.parameter {
             fields.text(name!("deny.parameter"), &legible(name, PATH_LENGTH_MAX));

@@ -20,6 +20,7 @@ pub mod docs;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod headers;
 pub mod json;
 pub mod policy;
 pub mod proxy;

@@ -15,6 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("policy", &[]),
     ("clock", &[]),
     ("answer", &["policy"]),
+    ("headers", &[]),
     ("json", &[]),
     ("telemetry", &[]),
     ("token", &["policy"]),
@@ -25,8 +26,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("audit_log", &[]),
     ("store", &["clock", "policy", "tls", "token"]),
     ("cache", &["clock", "policy", "store", "telemetry", "token"]),
-    ("upstream", &["clock", "config", "telemetry", "tls"]),
-    ("server", &["clock", "config", "telemetry", "tls"]),
+    ("upstream", &["clock", "config", "headers", "telemetry", "tls"]),
+    ("server", &["clock", "config", "headers", "telemetry", "tls"]),
     (
         "proxy",
         &[
@@ -36,6 +37,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "cache",
             "clock",
             "config",
+            "headers",
             "json",
             "policy",
             "server",

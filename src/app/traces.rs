@@ -141,8 +141,8 @@ fn attribute(name: &str, value: &Value) -> Value {
 }
 
 impl Fields for RequestSpan {
-    fn known(&mut self, name: FieldName, value: &str) {
-        self.fields.push((name.as_str(), Value::from(value)));
+    fn known(&mut self, name: FieldName, value: &[u8]) {
+        self.fields.push((name.as_str(), Value::from(String::from_utf8_lossy(value))));
     }
 
     fn list(&mut self, name: FieldName, values: impl Iterator<Item = &'static str>) {
@@ -151,7 +151,7 @@ impl Fields for RequestSpan {
     }
 
     fn text(&mut self, name: FieldName, value: &str) {
-        self.known(name, value);
+        self.fields.push((name.as_str(), Value::from(value)));
     }
 
     fn number(&mut self, name: FieldName, value: u64) {

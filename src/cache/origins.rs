@@ -47,14 +47,14 @@ impl<S: TokenStore> BoundOrigins<S> {
         let bound = self.store.host_is_bound(origin.matching_bound_hosts(), now).await;
         let bound = bound.map_err(Unavailable::from)?;
         if bound {
-            self.bound.insert(origin.to_string().to_ascii_lowercase(), ()).await;
+            self.bound.insert(origin.serialised(), ()).await;
         }
         Ok(bound)
     }
 
     /// Whether a preflight lately found `origin` bound. Asks nobody.
     pub async fn was_bound(&self, origin: &WebOrigin<'_>) -> bool {
-        self.bound.get(&origin.to_string().to_ascii_lowercase()).await.is_some()
+        self.bound.get(&origin.serialised()).await.is_some()
     }
 }
 

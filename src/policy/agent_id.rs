@@ -29,12 +29,13 @@ impl AgentId {
         self.with_text(|text| path.push_str(text));
     }
 
-    /// Hands its one spelling on.
-    pub fn with_text<T>(self, take: impl FnOnce(&str) -> T) -> T {
+    fn with_text<T>(self, take: impl FnOnce(&str) -> T) -> T {
         take(text(&self.spelled()))
     }
 
-    fn spelled(self) -> [u8; 42] {
+    /// Its one spelling, in ASCII.
+    #[must_use]
+    pub fn spelled(self) -> [u8; 42] {
         let mut spelled = *b"agent-00000000-0000-0000-0000-000000000000";
         let digits = hex(self.0);
         for (to, from, length) in [(6, 0, 8), (15, 8, 4), (20, 12, 4), (25, 16, 4), (30, 20, 12)] {

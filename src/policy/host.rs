@@ -116,17 +116,8 @@ impl BoundHost {
     }
 
     fn assemble(scheme: Option<Scheme>, host: String, port: Option<u16>) -> Self {
-        let mut serialised = String::with_capacity(host.len() + 14);
-        if let Some(scheme) = scheme {
-            serialised.push_str(scheme.as_str());
-            serialised.push_str("://");
-        }
-        serialised.push_str(&host);
-        if let Some(port) = port {
-            serialised.push(':');
-            serialised.push_str(&port.to_string());
-        }
-        Self { scheme, host: host.into(), port, serialised: serialised.into() }
+        let serialised = serialise(scheme, &host, port).into();
+        Self { scheme, host: host.into(), port, serialised }
     }
 
     /// The normalised form: `https://chat.example.com`, `chat.example.com`, `chat.example.com:3000`.
@@ -168,6 +159,20 @@ impl fmt::Display for BoundHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.serialised)
     }
+}
+
+fn serialise(scheme: Option<Scheme>, host: &str, port: Option<u16>) -> String {
+    let mut serialised = String::with_capacity(host.len() + 14);
+    if let Some(scheme) = scheme {
+        serialised.push_str(scheme.as_str());
+        serialised.push_str("://");
+    }
+    serialised.push_str(host);
+    if let Some(port) = port {
+        serialised.push(':');
+        serialised.push_str(itoa::Buffer::new().format(port));
+    }
+    serialised
 }
 
 /// Everything up to the end of the authority; refuses what may not follow it.
@@ -275,17 +280,19 @@ impl<'r> WebOrigin<'r> {
         Some(Self { scheme, host: authority.host, port })
     }
 
+    /// The origin as browsers write it, in lower case: one text for each origin.
+    #[must_use]
+    pub fn serialised(&self) -> String {
+        let port = Some(self.port).filter(|port| self.scheme.default_port() != *port);
+        serialise(Some(self.scheme), &self.host.to_ascii_lowercase(), port)
+    }
+
     /// The serialised forms of every bound host that would match: for asking the store whether any
     /// live token is bound to this origin.
     #[must_use]
     pub fn matching_bound_hosts(&self) -> [String; 3] {
         let host = self.host.to_ascii_lowercase();
-        let origin_port = Some(self.port).filter(|p| self.scheme.default_port() != *p);
-        [
-            BoundHost::assemble(Some(self.scheme), host.clone(), origin_port).serialised.into(),
-            BoundHost::assemble(None, host.clone(), Some(self.port)).serialised.into(),
-            host,
-        ]
+        [self.serialised(), serialise(None, &host, Some(self.port)), host]
     }
 }
 

@@ -56,8 +56,8 @@ impl<'r> CanonicalPath<'r> {
             };
         }
         let mut escaped = false;
-        for segment in trimmed.split('/') {
-            escaped |= check_segment(segment.as_bytes())?;
+        for segment in trimmed.as_bytes().split(|byte| *byte == b'/') {
+            escaped |= check_segment(segment)?;
         }
         if escaped && decode(trimmed).is_none() {
             return Err(PathRefusal::NotUtf8);

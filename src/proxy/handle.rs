@@ -21,6 +21,7 @@ use super::{cors, reply};
 use crate::answer::{RequestId, X_REQUEST_ID};
 use crate::audit::{Operation, RequestEvent};
 use crate::cache::{Cut, Known, NewStream, StreamLease};
+use crate::headers;
 use crate::policy::{Denial, Permit};
 use crate::server::{Incoming, RequestBody};
 use crate::telemetry::Outcome;
@@ -60,7 +61,9 @@ where
         Ok(()) => line.run(body, own).await,
         Err(malformed) => Err(Refusal::Head(malformed)),
     };
-    line.finish(answered)
+    let response = line.finish(answered);
+    headers::give_back(head.headers);
+    response
 }
 
 /// A request on its way along the line.
@@ -79,14 +82,15 @@ impl<'a> Line<'a> {
     pub(super) fn begin(core: &'a Core, connection: &'a Rc<Connection>, head: &'a Parts) -> Self {
         let request_id = core.next_request_id();
         let metrics = std::sync::Arc::clone(&core.gate.metrics);
-        let mut event =
-            RequestEvent::begin(metrics, request_id, head.method.clone(), connection.client());
+        let now = core.gate.clock.now();
+        let method = head.method.clone();
+        let mut event = RequestEvent::begin(metrics, now, request_id, method, connection.client());
         event.activity.clone_from(&core.gate.activity);
         Self {
             core,
             connection,
             head,
-            now: core.gate.clock.now(),
+            now,
             request_id,
             origin_allowed: false,
             event: Some(Box::new(event)),
@@ -128,7 +132,8 @@ impl<'a> Line<'a> {
         };
         let headers = &self.head.headers;
         let sent = self.request_id.is_traced().then(Instant::now);
-        let answer = forward(self.core, permit, account, headers, unread, self.request_id).await?;
+        let mut answer =
+            forward(self.core, permit, account, headers, unread, self.request_id).await?;
         self.note(|event| {
             if let Some(sent) = sent {
                 event.note_upstream(sent);
@@ -136,20 +141,19 @@ impl<'a> Line<'a> {
             event.outcome = Outcome::Forwarded;
             event.upstream_status = Some(answer.status().as_u16());
         });
-        let answer = reply::admit(answer, token.is_some(), self.core.upstream.authority())?;
+        reply::admit(&mut answer, token.is_some(), self.core.upstream.authority())?;
         if !redact.is_empty() {
             return reply::redact(answer, redact, gate.rules.redacted_answer_bytes_max).await;
         }
-        let (parts, body) = answer.into_parts();
-        let body = match lease {
-            Some((lease, told, deadline)) if is_event_stream(&parts.headers) => {
+        let lease = lease.filter(|_| is_event_stream(answer.headers()));
+        Ok(answer.map(|body| match lease {
+            Some((lease, told, deadline)) => {
                 let hold = self.connection.watch(lease, told, deadline);
                 let metrics = std::sync::Arc::clone(&gate.metrics);
                 ReplyBody::stream(StreamRelay::new(body, hold, metrics))
             }
-            _ => ReplyBody::upstream(body),
-        };
-        Ok(Response::from_parts(parts, body))
+            None => ReplyBody::upstream(body),
+        }))
     }
 
     /// Takes a place for a stream before it is asked for: afterwards it could not be refused.

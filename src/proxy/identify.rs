@@ -5,15 +5,18 @@ use std::rc::Rc;
 
 use aws_lc_rs::digest;
 use http::HeaderValue;
+use http::header::AUTHORIZATION;
 use jiff::Timestamp;
 
 use super::core::Core;
+use super::forward::USER_ID;
 use super::intake::Bearer;
 use super::reject::Refusal;
 use crate::cache::{Known, NotKnown, Sources};
 use crate::config::Account;
 use crate::policy::Denial;
 use crate::token::{AccountName, PREFIX, TextRefusal, TokenBytes};
+use crate::upstream::HeaderLines;
 
 /// Who sent a request.
 #[derive(Debug)]
@@ -41,6 +44,8 @@ pub struct KnownAccount {
     pub name: AccountName,
     /// `Authorization` of its requests to the upstream.
     pub authorization: Option<HeaderValue>,
+    /// That, and the acting user, as they are sent.
+    pub(super) lines: HeaderLines,
     /// Whether refusals by the policy hold for its tokens.
     pub enforce: bool,
     /// The acting user of its requests to the upstream.
@@ -69,13 +74,22 @@ impl Accounts {
                 value.set_sensitive(true);
                 Ok::<_, http::header::InvalidHeaderValue>(value)
             });
+            let authorization = authorization.transpose().map_err(|_| unsendable())?;
             let user_id = account.user_id.as_deref().map(HeaderValue::from_str);
+            let user_id = user_id.transpose().map_err(|_| unsendable())?;
+            let mut lines = HeaderLines::default();
+            for (name, value) in [(&AUTHORIZATION, &authorization), (&USER_ID, &user_id)] {
+                if let Some(value) = value {
+                    lines.header(name, value.as_bytes()).map_err(|_| unsendable())?;
+                }
+            }
             known.push(KnownAccount {
                 index,
                 name: account.name.clone(),
                 enforce: account.enforce,
-                authorization: authorization.transpose().map_err(|_| unsendable())?,
-                user_id: user_id.transpose().map_err(|_| unsendable())?,
+                authorization,
+                lines,
+                user_id,
             });
             for key in &account.server_keys {
                 by_key.insert(sha256(key.expose().as_bytes()), index);

@@ -64,7 +64,7 @@ pub fn admits_coding(head: &Parts) -> Result<(), HeadRefusal> {
 
 impl HeadRefusal {
     fn of(refusal: &Refusal) -> Self {
-        Self { code: refusal.code(), message: refusal.detail() }
+        Self { code: refusal.code(), message: refusal.detail().into_owned() }
     }
 }
 
@@ -124,9 +124,10 @@ const OF_A_CREDENTIAL: [bool; 256] = {
 /// §11.1).
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, credential) = value.split_at_checked(7)?;
+    let odd = |byte: u8| OF_A_CREDENTIAL.get(usize::from(byte)) != Some(&true);
     let formed = scheme.eq_ignore_ascii_case(b"bearer ")
         && !credential.is_empty()
-        && credential.iter().all(|byte| OF_A_CREDENTIAL.get(usize::from(*byte)) == Some(&true));
+        && !credential.iter().fold(false, |any, byte| any | odd(*byte));
     formed.then_some(credential)
 }
 

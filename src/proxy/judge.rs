@@ -1,11 +1,14 @@
 //! The judgement alone, for a proxy that forwards by itself: the same intake and the same decision,
 //! and what to send in the place of the gate.
 
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, HOST, VARY};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, AUTHORIZATION, HOST, VARY,
+};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
@@ -14,7 +17,7 @@ use super::authorize::Decided;
 use super::caller_body::GivenBody;
 use super::connection::Connection;
 use super::core::Core;
-use super::forward::{JSON, SDK_VERSION, forwarded, own_headers};
+use super::forward::{JSON, SDK_VERSION, USER_ID, forwarded, own_headers};
 use super::handle::Line;
 use super::identify::KnownAccount;
 use super::reject::Refusal;
@@ -181,8 +184,20 @@ impl Line<'_> {
         let headers = &self.head.headers;
         let inspected = matches!(permit.body(), PermittedBody::Inspected(_));
         let unread = matches!(permit.body(), PermittedBody::Unread);
-        let own = own_headers(account, headers, inspected.then_some(JSON), self.request_id);
-        let mut set: Vec<_> = own.into_iter().flatten().collect();
+        let mut set = Vec::with_capacity(8);
+        let named = |name: &HeaderName, value: &Option<HeaderValue>| {
+            value.as_ref().map(|value| (name.clone(), value.clone()))
+        };
+        set.extend(named(&AUTHORIZATION, &account.authorization));
+        set.extend(named(&USER_ID, &account.user_id));
+        let content_type = inspected.then_some(JSON);
+        let content_type = content_type.as_ref();
+        let Ok(()) = own_headers(headers, content_type, self.request_id, &mut |name, value| {
+            // A constant, or digits: every one is the value of a header.
+            let value = HeaderValue::from_bytes(value).ok();
+            set.extend(value.map(|value| (name.clone(), value)));
+            Ok::<_, Infallible>(())
+        });
         // Some proxies take the caller's out before they set the one they are told.
         let version = forwarded(headers).find(|(name, _)| **name == SDK_VERSION);
         set.extend(version.map(|(name, value)| (name.clone(), value.clone())));

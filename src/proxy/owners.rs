@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCEPT, AUTHORIZATION};
+use http::header::ACCEPT;
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use moka::future::Cache;
 use serde::Deserialize;
 
 use super::core::Core;
-use super::forward::{JSON, SDK_VERSION, SDK_VERSION_STAND_IN, USER_ID};
+use super::forward::{JSON, SDK_VERSION, SDK_VERSION_STAND_IN};
 use super::identify::KnownAccount;
 use crate::answer::{RequestId, X_REQUEST_ID};
 use crate::json::Object;
@@ -99,7 +99,7 @@ async fn ask(
     request_id: RequestId,
 ) -> Result<AgentId, OwnerUnknown> {
     let request = question(core, account, id, request_id).map_err(|_| OwnerUnknown::Unreadable)?;
-    let answer = core.upstream.send(request, |_| false).await.map_err(OwnerUnknown::Unanswered)?;
+    let answer = core.upstream.send(request, |_| None).await.map_err(OwnerUnknown::Unanswered)?;
     match answer.status() {
         StatusCode::OK => {}
         StatusCode::NOT_FOUND => return Err(OwnerUnknown::NotThere),
@@ -124,17 +124,9 @@ fn question(
     let authority = core.upstream.authority();
     let mut request =
         OutgoingRequest::new(&Method::GET, &id.path(), authority, OutgoingBody::Nothing)?;
-    let headers = [
-        (&ACCEPT, Some(&JSON)),
-        (&SDK_VERSION, Some(&SDK_VERSION_STAND_IN)),
-        (&AUTHORIZATION, account.authorization.as_ref()),
-        (&USER_ID, account.user_id.as_ref()),
-        (&X_REQUEST_ID, Some(&request_id.header_value())),
-    ];
-    for (name, value) in headers {
-        if let Some(value) = value {
-            request.header(name, value)?;
-        }
-    }
+    request.header(&ACCEPT, JSON.as_bytes())?;
+    request.header(&SDK_VERSION, SDK_VERSION_STAND_IN.as_bytes())?;
+    request.lines(&account.lines);
+    request.header(&X_REQUEST_ID, request_id.as_bytes())?;
     Ok(request)
 }

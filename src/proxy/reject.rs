@@ -90,13 +90,13 @@ impl Refusal {
     }
 
     /// More about it, for the operator only.
-    pub(super) fn detail(&self) -> String {
+    pub(super) fn detail(&self) -> Cow<'static, str> {
         match self {
-            Self::TokenInvalid(detail) => detail.to_string(),
-            Self::StoreUnavailable(error) => chain(error),
-            Self::OwnerUnavailable(error) => chain(&**error),
-            Self::Upstream(error) => chain(&error.failure),
-            Self::Body(problem) => chain(problem),
+            Self::TokenInvalid(detail) => detail.clone(),
+            Self::StoreUnavailable(error) => chain(error).into(),
+            Self::OwnerUnavailable(error) => chain(&**error).into(),
+            Self::Upstream(error) => chain(&error.failure).into(),
+            Self::Body(problem) => chain(problem).into(),
             Self::Head(_)
             | Self::Malformed(_)
             | Self::TokenMissing
@@ -105,7 +105,7 @@ impl Refusal {
             | Self::TooManyStreams(_)
             | Self::PreflightRefused
             | Self::ProxyRequired(_)
-            | Self::Answer(_) => self.message().into_owned(),
+            | Self::Answer(_) => self.message(),
         }
     }
 

@@ -1,70 +1,72 @@
 //! Step 5: what of the upstream's answer reaches the caller.
 
 use http::Response;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
+use http::header::{
+    AGE, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
+    CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, HeaderName, HeaderValue, LAST_MODIFIED,
+    LOCATION, RETRY_AFTER,
+};
 use http_body_util::{BodyExt as _, Limited};
 
 use super::reject::Refusal;
 use super::relay::ReplyBody;
+use crate::answer::X_SHOULD_RETRY;
 use crate::policy;
 use crate::upstream::AnswerBody;
 
-/// The headers of an answer that are relayed, beside those that begin with one of [`PREFIXES`].
-/// Everything else stays behind: hop-by-hop headers, cookies, other CORS headers, and whatever names
-/// the upstream or changes how a browser treats the gate's own origin.
-const PREFIXES: [&str; 1] = ["x-letta-"];
-
-fn is_relayed(name: &str) -> bool {
-    matches!(
-        name,
-        "age"
-            | "cache-control"
-            | "content-disposition"
-            | "content-encoding"
-            | "content-language"
-            | "content-length"
-            | "content-range"
-            | "content-type"
-            | "date"
-            | "etag"
-            | "expires"
-            | "last-modified"
-            | "retry-after"
-            | "retry-after-ms"
-            | "x-accel-buffering"
-            | "x-should-retry"
-    )
-}
-
-/// Whether an answer's header of this (lower-case) name is looked at: those that are relayed, and
-/// where a redirection leads.
-pub(super) fn is_wanted(name: &str) -> bool {
-    is_relayed(name) || name == "location" || PREFIXES.iter().any(|p| name.starts_with(p))
+/// The answer's header of this (lower-case) name, if it is looked at: those that are relayed, and
+/// where a redirection leads. Everything else stays behind: hop-by-hop headers, cookies, other CORS
+/// headers, and whatever names the upstream or changes how a browser treats the gate's own origin.
+pub(super) fn wanted(name: &[u8]) -> Option<HeaderName> {
+    const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+    const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+    Some(match name {
+        b"age" => AGE,
+        b"cache-control" => CACHE_CONTROL,
+        b"content-disposition" => CONTENT_DISPOSITION,
+        b"content-encoding" => CONTENT_ENCODING,
+        b"content-language" => CONTENT_LANGUAGE,
+        b"content-length" => CONTENT_LENGTH,
+        b"content-range" => CONTENT_RANGE,
+        b"content-type" => CONTENT_TYPE,
+        b"date" => DATE,
+        b"etag" => ETAG,
+        b"expires" => EXPIRES,
+        b"last-modified" => LAST_MODIFIED,
+        b"location" => LOCATION,
+        b"retry-after" => RETRY_AFTER,
+        b"retry-after-ms" => RETRY_AFTER_MS,
+        b"x-accel-buffering" => X_ACCEL_BUFFERING,
+        b"x-should-retry" => X_SHOULD_RETRY,
+        name if name.starts_with(b"x-letta-") => name.try_into().ok()?,
+        _ => return None,
+    })
 }
 
 /// Decides whether an answer may be relayed. A redirection is never relayed to a client token; to a
 /// server key it is, when it stays on the upstream, as a relative one.
 pub(super) fn admit(
-    answer: Response<AnswerBody>,
+    answer: &mut Response<AnswerBody>,
     to_client_token: bool,
     authority: &HeaderValue,
-) -> Result<Response<AnswerBody>, Refusal> {
-    let (mut parts, body) = answer.into_parts();
-    let location = parts.headers.remove(LOCATION);
-    if parts.status.is_redirection() {
+) -> Result<(), Refusal> {
+    let is_redirection = answer.status().is_redirection();
+    let headers = answer.headers_mut();
+    let location = headers.remove(LOCATION);
+    if is_redirection {
         if to_client_token {
             return Err(Refusal::Answer("the upstream answered with a redirection"));
         }
         let relative = location.as_ref().and_then(|location| make_relative(location, authority));
-        parts.headers.extend(relative.map(|relative| (LOCATION, relative)));
+        headers.extend(relative.map(|relative| (LOCATION, relative)));
     }
     // Which of two types counts would be for each reader to decide.
-    if parts.headers.get_all(CONTENT_TYPE).iter().nth(1).is_some() {
+    if headers.get_all(CONTENT_TYPE).iter().nth(1).is_some() {
         return Err(Refusal::Answer("the upstream's answer has two content types"));
     }
     // What the upstream speaks is not what the gate speaks.
-    parts.version = http::Version::HTTP_11;
-    Ok(Response::from_parts(parts, body))
+    *answer.version_mut() = http::Version::HTTP_11;
+    Ok(())
 }
 
 /// Whether this is the media type of JSON in UTF-8 (RFC 8259 §8.1), in the letter case the upstream has.

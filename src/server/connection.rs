@@ -17,6 +17,7 @@ use super::head::{Malformed, RequestHead};
 use super::response::{Answered, BodyFraming, end_body, end_chunk, write_head, write_piece};
 use super::settings::ConnectionSettings;
 use super::wire::{Buffers, Next, Wire};
+use crate::headers;
 
 /// What a client that expects it is told before its body is read.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -199,13 +200,14 @@ where
     }
 
     /// Sends an answer: each piece of its body as soon as it is there.
-    async fn send<B>(&mut self, response: Response<B>, answered: Answered) -> Result<(), Gone>
+    async fn send<B>(&mut self, mut response: Response<B>, answered: Answered) -> Result<(), Gone>
     where
         B: Body<Data = Bytes>,
     {
         let length = response.body().size_hint().exact();
         self.take_buffer();
         let framing = write_head(&mut self.out, &response, length, answered);
+        headers::give_back(std::mem::take(response.headers_mut()));
         let mut body = pin!(response.into_body());
         let ended = framing == BodyFraming::None || body.is_end_stream();
         let mut sending = Sending::new(framing);

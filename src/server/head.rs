@@ -2,8 +2,10 @@
 //! rest is refused. Nothing else reads these bytes.
 
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 use http::{Method, Request, Uri, Version};
+
+use crate::headers;
 
 /// How large a head may be.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +96,7 @@ pub fn read_head(head: &Bytes, limits: HeadLimits) -> Result<RequestHead, Malfor
     let request_line = lines.next().ok_or(Malformed::RequestLine)??;
     let RequestLine { method, target, version } =
         read_request_line(request_line, limits.target_bytes_max)?;
-    let mut headers = HeaderMap::with_capacity(HEADERS_USUAL);
+    let mut headers = headers::spare();
     let mut facts = Facts { keeps_alive: version == Version::HTTP_11, ..Facts::default() };
     let mut count = 0;
     for line in lines {
@@ -122,9 +124,6 @@ pub fn read_head(head: &Bytes, limits: HeadLimits) -> Result<RequestHead, Malfor
     let Facts { keeps_alive, expects, .. } = facts;
     Ok(RequestHead { request, framing, keeps_alive, expects_continue: expects > 0 })
 }
-
-/// Headers there is room for at once.
-const HEADERS_USUAL: usize = 12;
 
 /// Where a head ends.
 pub(crate) enum HeadEnd {
@@ -209,17 +208,17 @@ fn read_request_line(line: &[u8], target_bytes_max: usize) -> Result<RequestLine
     Ok(RequestLine { method, target, version })
 }
 
-/// Name and value of a header line, the value without white space before it. What the value is made
-/// of is left to `HeaderValue`: a tab, and everything from the space on but DEL (RFC 9110 §5.5).
 /// Whether a target is an absolute path of plain ASCII without a fragment.
 pub(super) fn is_origin_form(target: &[u8]) -> bool {
-    target.first() == Some(&b'/') && target.iter().all(|byte| is(*byte, OF_A_TARGET))
+    target.first() == Some(&b'/') && are(target, OF_A_TARGET)
 }
 
+/// Name and value of a header line, the value without white space before it. What the value is made
+/// of is left to `HeaderValue`: a tab, and everything from the space on but DEL (RFC 9110 §5.5).
 fn read_header(line: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     let colon = memchr::memchr(b':', line).ok_or(Malformed::Header)?;
     let (name, value) = line.split_at_checked(colon).ok_or(Malformed::Header)?;
-    if name.is_empty() || !name.iter().all(|byte| is(*byte, OF_A_TOKEN)) {
+    if name.is_empty() || !are(name, OF_A_TOKEN) {
         return Err(Malformed::Header);
     }
     Ok((name, trim_start(value.get(1..).unwrap_or_default())))
@@ -327,8 +326,10 @@ const fn among(byte: u8, bytes: &[u8]) -> bool {
     false
 }
 
-fn is(byte: u8, kind: u8) -> bool {
-    KINDS.get(usize::from(byte)).is_some_and(|kinds| kinds & kind != 0)
+/// Whether every byte may be part of that. Looked through to the end: bytes are usually in order.
+fn are(bytes: &[u8], kind: u8) -> bool {
+    let kinds_of = |byte: u8| KINDS.get(usize::from(byte)).copied().unwrap_or(0);
+    bytes.iter().fold(kind, |kinds, byte| kinds & kinds_of(*byte)) == kind
 }
 
 fn trim_start(value: &[u8]) -> &[u8] {

@@ -52,16 +52,16 @@ impl TokenId {
 }
 
 impl TokenId {
-    /// Hands its text on: 32 lower-case hexadecimal digits.
-    pub fn with_text<T>(self, take: impl FnOnce(&str) -> T) -> T {
-        let digits = hex(u128::from_be_bytes(self.0));
-        take(std::str::from_utf8(&digits).unwrap_or_default())
+    /// Its text: 32 lower-case hexadecimal digits.
+    #[must_use]
+    pub fn spelled(self) -> [u8; 2 * Self::LENGTH] {
+        hex(u128::from_be_bytes(self.0))
     }
 }
 
 impl fmt::Display for TokenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.with_text(|text| f.write_str(text))
+        f.write_str(std::str::from_utf8(&self.spelled()).unwrap_or_default())
     }
 }
 

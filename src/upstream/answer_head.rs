@@ -4,8 +4,12 @@ use std::mem::MaybeUninit;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use crate::headers;
+
 /// Largest head that is accepted, in bytes.
 pub(super) const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Longest name of a header that is looked at.
+const NAME_BYTES_MAX: usize = 48;
 /// Most header lines.
 const HEADERS_MAX: usize = 96;
 
@@ -68,11 +72,11 @@ pub(crate) enum Parsed {
 }
 
 /// Parses the beginning of what the upstream sent in answer to a request. Of the headers, those that
-/// `keep` wants are kept.
+/// are `wanted` are kept; it is asked with the name in lower case.
 pub(crate) fn parse(
     bytes: &[u8],
     answers_head_request: bool,
-    keep: impl Fn(&str) -> bool,
+    wanted: impl Fn(&[u8]) -> Option<HeaderName>,
 ) -> Result<Parsed, BadAnswer> {
     let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut answer = httparse::Response::new(&mut []);
@@ -100,18 +104,12 @@ pub(crate) fn parse(
     }
     let is_http_11 = answer.version == Some(1);
     let mut facts = Facts { keeps_alive: is_http_11, ..Facts::default() };
-    let mut kept = HeaderMap::with_capacity(8);
+    let mut kept = headers::spare();
     for header in answer.headers.iter() {
         facts.note(header.name, header.value)?;
-        let lower;
-        let name = if header.name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            lower = header.name.to_ascii_lowercase();
-            &lower
-        } else {
-            header.name
-        };
-        if keep(name) {
-            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| BadAnswer::Head)?;
+        let mut lower = [0; NAME_BYTES_MAX];
+        let name = lower_case(header.name, &mut lower).and_then(&wanted);
+        if let Some(name) = name {
             let value = HeaderValue::from_bytes(header.value).map_err(|_| BadAnswer::Head)?;
             kept.append(name, value);
         }
@@ -122,6 +120,14 @@ pub(crate) fn parse(
     let framing = facts.framing(status, answers_head_request)?;
     let keeps_alive = facts.keeps_alive && framing != AnswerFraming::UntilClose;
     Ok(Parsed::Final(AnswerHead { status, headers: kept, framing, keeps_alive }, length))
+}
+
+/// The name in lower case; `None` when it is longer than any that could be wanted.
+fn lower_case<'l>(name: &str, lower: &'l mut [u8; NAME_BYTES_MAX]) -> Option<&'l [u8]> {
+    let lower = lower.get_mut(..name.len())?;
+    lower.copy_from_slice(name.as_bytes());
+    lower.make_ascii_lowercase();
+    Some(lower)
 }
 
 /// Whether no line ends in a bare line feed.

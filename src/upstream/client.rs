@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Response};
+use http::{HeaderName, HeaderValue, Response};
 use tokio::net::TcpStream;
 
 use super::answer_body::AnswerBody;
@@ -64,18 +64,19 @@ impl Client {
         &self.authority
     }
 
-    /// Sends a request and waits for the head of its answer, of which the headers that `keep` wants
-    /// are kept. Sends it a second time only when no byte of the first was taken, or when it was a
+    /// Sends a request and waits for the head of its answer, of which the headers that are `wanted`
+    /// are kept: it tells a header by its lower-case name. Sends it a second time only when no byte of the first was taken, or when it was a
     /// `GET` or `HEAD` on a connection that the upstream had meanwhile closed.
     pub async fn send(
         self: &Rc<Self>,
         mut request: OutgoingRequest,
-        keep: impl Fn(&str) -> bool,
+        wanted: impl Fn(&[u8]) -> Option<HeaderName>,
     ) -> Result<Response<AnswerBody>, UpstreamError> {
         let framing = request.finish();
-        if let Some(mut connection) = self.take_idle() {
+        let now = Instant::now();
+        if let Some(mut connection) = self.take_idle(now) {
             self.metrics.upstream_reuses.inc();
-            match self.exchange(&mut connection, &mut request, framing, &keep).await {
+            match self.exchange(&mut connection, &mut request, framing, &wanted).await {
                 Ok(answered) => return Ok(self.answer(connection, answered)),
                 Err(Failed { failure: Failure::Broken(_), wrote_any })
                     if request.is_safe || !wrote_any => {}
@@ -86,7 +87,7 @@ impl Client {
         }
         let unsent = |failure| UpstreamError { failure, may_have_been_sent: false };
         let mut connection = self.connect().await.map_err(unsent)?;
-        match self.exchange(&mut connection, &mut request, framing, &keep).await {
+        match self.exchange(&mut connection, &mut request, framing, &wanted).await {
             Ok(answered) => Ok(self.answer(connection, answered)),
             Err(Failed { failure, wrote_any }) => {
                 Err(UpstreamError { failure, may_have_been_sent: wrote_any })
@@ -99,12 +100,12 @@ impl Client {
         connection: &mut Connection,
         request: &mut OutgoingRequest,
         framing: Framing,
-        keep: impl Fn(&str) -> bool,
+        wanted: impl Fn(&[u8]) -> Option<HeaderName>,
     ) -> Result<Answered, Failed> {
         let mut exchange = Exchange::on(connection, &self.settings);
         let answered = async {
             let request_complete = exchange.send(request, framing).await?;
-            let (head, rest) = exchange.receive(request.is_head, &self.scratch, keep).await?;
+            let (head, rest) = exchange.receive(request.is_head, &self.scratch, wanted).await?;
             Ok(Answered { head, rest, request_complete })
         };
         let answered = answered.await;
@@ -130,10 +131,10 @@ impl Client {
     }
 
     /// A connection that has served before and is still open and silent.
-    fn take_idle(&self) -> Option<Connection> {
+    fn take_idle(&self, now: Instant) -> Option<Connection> {
         loop {
             let Idle { mut connection, since } = self.idle.borrow_mut().pop()?;
-            let idle_for = since.elapsed();
+            let idle_for = now.saturating_duration_since(since);
             if idle_for >= self.settings.keep_alive {
                 // Everything below is older still.
                 self.idle.borrow_mut().clear();

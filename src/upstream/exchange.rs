@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use http::HeaderName;
 use http_body::Frame;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::time::{Instant, sleep};
@@ -198,10 +199,10 @@ impl<'c> Exchange<'c> {
         &mut self,
         answers_head_request: bool,
         scratch: &RefCell<Vec<u8>>,
-        keep: impl Fn(&str) -> bool,
+        wanted: impl Fn(&[u8]) -> Option<HeaderName>,
     ) -> Result<(AnswerHead, BytesMut), Failure> {
         let mut interim = 0;
-        let mut take = |bytes: &[u8]| take_head(bytes, answers_head_request, &mut interim, &keep);
+        let mut take = |bytes: &[u8]| take_head(bytes, answers_head_request, &mut interim, &wanted);
         // The beginning of a head that is not whole yet.
         let mut kept = BytesMut::new();
         let late = Instant::now() + self.first_byte_timeout;
@@ -260,7 +261,7 @@ fn take_head(
     bytes: &[u8],
     answers_head_request: bool,
     interim: &mut usize,
-    keep: impl Fn(&str) -> bool,
+    wanted: impl Fn(&[u8]) -> Option<HeaderName>,
 ) -> Result<(usize, Option<AnswerHead>), BadAnswer> {
     let mut used = 0;
     loop {
@@ -268,7 +269,7 @@ fn take_head(
         if rest.is_empty() {
             return Ok((used, None));
         }
-        match parse(rest, answers_head_request, &keep)? {
+        match parse(rest, answers_head_request, &wanted)? {
             Parsed::Final(head, length) => return Ok((used + length, Some(head))),
             Parsed::Interim(length) if *interim < INTERIM_MAX => {
                 *interim += 1;

@@ -23,4 +23,4 @@ pub use answer_head::{AnswerFraming, AnswerHead, BadAnswer};
 pub(crate) use answer_head::{Parsed, parse as parse_answer};
 pub use client::Client;
 pub use error::{BodyError, Failure, UpstreamError};
-pub use request::{OutgoingBody, OutgoingRequest, Unsendable};
+pub use request::{HeaderLines, OutgoingBody, OutgoingRequest, Unsendable};

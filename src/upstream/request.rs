@@ -48,8 +48,9 @@ impl OutgoingRequest {
         authority: &HeaderValue,
         body: OutgoingBody,
     ) -> Result<Self, Unsendable> {
-        let plain = |byte: u8| matches!(byte, 0x21..=0x7e) && byte != b'#';
-        if !target.starts_with('/') || !target.bytes().all(plain) {
+        // Without an early end, the compiler looks at many bytes at once.
+        let odd = |byte: u8| !matches!(byte, 0x21..=0x7e) || byte == b'#';
+        if !target.starts_with('/') || target.bytes().fold(false, |any, byte| any | odd(byte)) {
             return Err(Unsendable);
         }
         let mut head = Vec::with_capacity(HEAD_BYTES);
@@ -68,27 +69,13 @@ impl OutgoingRequest {
     }
 
     /// Adds a header. `Host` and the headers that frame the body are not for callers to add.
-    pub fn header(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), Unsendable> {
-        let framing = matches!(
-            *name,
-            HOST | CONTENT_LENGTH
-                | TRANSFER_ENCODING
-                | CONNECTION
-                | UPGRADE
-                | EXPECT
-                | TE
-                | TRAILER
-        );
-        // Without an early end, the compiler looks at many bytes at once.
-        let odd = |byte: &u8| u32::from(!matches!(byte, b'\t' | 0x20..=0x7e));
-        let plain = value.as_bytes().iter().map(odd).sum::<u32>() == 0;
-        if framing || !plain {
-            return Err(Unsendable);
-        }
-        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            self.head.extend_from_slice(part);
-        }
-        Ok(())
+    pub fn header(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Unsendable> {
+        write_header(&mut self.head, name, value)
+    }
+
+    /// Adds headers that were checked when they were put together.
+    pub fn lines(&mut self, lines: &HeaderLines) {
+        self.head.extend_from_slice(&lines.0);
     }
 
     /// Ends the head with the framing of the body; a small whole body is put behind it, so that both
@@ -119,6 +106,41 @@ impl OutgoingRequest {
         }
         framing
     }
+}
+
+/// Headers in the bytes in which they are sent, for requests that have them in common.
+#[derive(Clone, Default)]
+pub struct HeaderLines(Vec<u8>);
+
+impl HeaderLines {
+    /// Adds a header; refuses what [`OutgoingRequest::header`] refuses.
+    pub fn header(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Unsendable> {
+        write_header(&mut self.0, name, value)
+    }
+}
+
+/// Does not show the values: a credential is among them.
+impl std::fmt::Debug for HeaderLines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "HeaderLines({} bytes)", self.0.len())
+    }
+}
+
+fn write_header(head: &mut Vec<u8>, name: &HeaderName, value: &[u8]) -> Result<(), Unsendable> {
+    let framing = matches!(
+        *name,
+        HOST | CONTENT_LENGTH | TRANSFER_ENCODING | CONNECTION | UPGRADE | EXPECT | TE | TRAILER
+    );
+    // Without an early end, the compiler looks at many bytes at once.
+    let odd = |byte: u8| !matches!(byte, b'\t' | 0x20..=0x7e);
+    if framing || value.iter().fold(false, |any, byte| any | odd(*byte)) {
+        return Err(Unsendable);
+    }
+    head.reserve(name.as_str().len() + value.len() + 4);
+    for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
+        head.extend_from_slice(part);
+    }
+    Ok(())
 }
 
 /// A body up to this size is sent in one write with the head.

@@ -1,4 +1,5 @@
 use std::fmt::{self, Write as _};
+use std::io;
 
 use jiff::Timestamp;
 use tracing::field::{Field, Visit};
@@ -13,7 +14,7 @@ const FIELD_BYTES_MAX: usize = 1024;
 /// One line of the log in the making. Its buffer is used again.
 #[derive(Default)]
 pub(super) struct Line {
-    text: String,
+    text: Vec<u8>,
     /// The second that `second_text` is about.
     second: i64,
     second_text: String,
@@ -60,19 +61,19 @@ impl Line {
             LogFormat::Text => ["", &self.second_text, ".", micros, "Z ", level, " ", target, ""],
         };
         for part in parts {
-            self.text.push_str(part);
+            self.text.extend_from_slice(part.as_bytes());
         }
     }
 
     fn end(&mut self, format: LogFormat) {
-        self.text.push_str(match format {
-            LogFormat::Json => "}\n",
-            LogFormat::Text => "\n",
+        self.text.extend_from_slice(match format {
+            LogFormat::Json => b"}\n",
+            LogFormat::Text => b"\n",
         });
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
-        self.text.as_bytes()
+        &self.text
     }
 
     pub(super) fn clear(&mut self, kept: usize) {
@@ -92,45 +93,57 @@ impl Line {
 
 /// Writes an event's fields, each text escaped and cut.
 struct Fields<'a> {
-    text: &'a mut String,
+    text: &'a mut Vec<u8>,
     format: LogFormat,
 }
 
 impl Fields<'_> {
+    fn push(&mut self, text: &str) {
+        self.text.extend_from_slice(text.as_bytes());
+    }
+
     fn name(&mut self, field: &Field) {
-        match self.format {
-            LogFormat::Json => {
-                self.text.push_str(",\"");
-                self.text.push_str(field.name());
-                self.text.push_str("\":");
-            }
-            LogFormat::Text => {
-                self.text.push(' ');
-                self.text.push_str(field.name());
-                self.text.push('=');
-            }
+        let (before, after) = match self.format {
+            LogFormat::Json => (",\"", "\":"),
+            LogFormat::Text => (" ", "="),
+        };
+        for part in [before, field.name(), after] {
+            self.push(part);
         }
     }
 
     fn plain(&mut self, field: &Field, value: fmt::Arguments<'_>) {
         self.name(field);
-        let _ = self.text.write_fmt(value);
+        // Writing to a vector cannot fail.
+        let _ = io::Write::write_fmt(self.text, value);
+    }
+
+    /// What stands before a text of this name.
+    fn before(&self, name: FieldName) -> &'static str {
+        match self.format {
+            LogFormat::Json => name.json,
+            LogFormat::Text => name.text,
+        }
+    }
+
+    fn escaped(&mut self) -> Escaped<'_> {
+        Escaped { text: self.text, left: FIELD_BYTES_MAX }
     }
 }
 
 impl Visit for Fields<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.name(field);
-        self.text.push('"');
-        let _ = Escaped { text: self.text, left: FIELD_BYTES_MAX }.write_str(value);
-        self.text.push('"');
+        self.push("\"");
+        let _ = self.escaped().write_str(value);
+        self.push("\"");
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.name(field);
-        self.text.push('"');
-        let _ = write!(Escaped { text: self.text, left: FIELD_BYTES_MAX }, "{value:?}");
-        self.text.push('"');
+        self.push("\"");
+        let _ = write!(self.escaped(), "{value:?}");
+        self.push("\"");
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
@@ -146,66 +159,55 @@ impl Visit for Fields<'_> {
     }
 }
 
-impl Fields<'_> {
-    fn begin(&mut self, name: FieldName) {
-        self.text.push_str(match self.format {
-            LogFormat::Json => name.json,
-            LogFormat::Text => name.text,
-        });
-    }
-}
-
 impl audit::Fields for Fields<'_> {
-    fn known(&mut self, name: FieldName, value: &str) {
-        self.begin(name);
-        for part in ["\"", value, "\""] {
-            self.text.push_str(part);
-        }
+    fn known(&mut self, name: FieldName, value: &[u8]) {
+        self.push(self.before(name));
+        self.text.extend_from_slice(value);
+        self.text.push(b'"');
     }
 
     fn list(&mut self, name: FieldName, values: impl Iterator<Item = &'static str>) {
-        self.begin(name);
-        self.text.push('"');
+        self.push(self.before(name));
         for (index, value) in values.enumerate() {
-            self.text.push_str(if index == 0 { "" } else { "," });
-            self.text.push_str(value);
+            if index > 0 {
+                self.text.push(b',');
+            }
+            self.push(value);
         }
-        self.text.push('"');
+        self.text.push(b'"');
     }
 
     fn text(&mut self, name: FieldName, value: &str) {
-        self.begin(name);
-        self.text.push('"');
-        let _ = Escaped { text: self.text, left: FIELD_BYTES_MAX }.write_str(value);
-        self.text.push('"');
+        self.push(self.before(name));
+        let _ = self.escaped().write_str(value);
+        self.text.push(b'"');
     }
 
     fn number(&mut self, name: FieldName, value: u64) {
-        self.begin(name);
-        self.text.push_str(itoa::Buffer::new().format(value));
+        self.push(self.before(name).trim_end_matches('"'));
+        self.push(itoa::Buffer::new().format(value));
     }
 
     fn flag(&mut self, name: FieldName, value: bool) {
-        self.begin(name);
-        self.text.push_str(if value { "true" } else { "false" });
+        self.push(self.before(name).trim_end_matches('"'));
+        self.push(if value { "true" } else { "false" });
     }
 }
 
 /// Escapes what could end the text, begin a line, or turn it around on a terminal.
 struct Escaped<'a> {
-    text: &'a mut String,
+    text: &'a mut Vec<u8>,
     left: usize,
 }
 
 impl fmt::Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         // Without an early end, the compiler looks at many bytes at once.
-        let harmful =
-            |byte: u8| u32::from(!matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~'));
-        let harmless = text.bytes().map(harmful).sum::<u32>() == 0;
+        let harmful = |byte: u8| !matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~');
+        let harmless = !text.bytes().fold(false, |any, byte| any | harmful(byte));
         if harmless && text.len() <= self.left {
             self.left -= text.len();
-            self.text.push_str(text);
+            self.text.extend_from_slice(text.as_bytes());
             return Ok(());
         }
         for c in text.chars() {
@@ -214,11 +216,15 @@ impl fmt::Write for Escaped<'_> {
                 return Ok(());
             }
             self.left -= c.len_utf8();
-            match c {
-                '"' | '\\' => self.text.extend(['\\', c]),
-                _ if is_unsafe_in_a_line(c) => write!(self.text, "\\u{:04x}", u32::from(c))?,
-                _ => self.text.push(c),
+            if is_unsafe_in_a_line(c) {
+                // Writing to a vector cannot fail.
+                let _ = io::Write::write_fmt(self.text, format_args!("\\u{:04x}", u32::from(c)));
+                continue;
             }
+            if matches!(c, '"' | '\\') {
+                self.text.push(b'\\');
+            }
+            self.text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
         }
         Ok(())
     }

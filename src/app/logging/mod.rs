@@ -261,7 +261,7 @@ impl<S: Subscriber> Layer<S> for Lines {
 
 impl RequestLog for Lines {
     fn write(&self, event: &Finished<'_>) {
-        let now = self.clock.now();
+        let now = event.ended_at();
         if let Some(spans) = &self.spans {
             spans.take(event, now);
         }
