@@ -38,6 +38,9 @@ class Table:
             return []
         return [figure / other for figure, other in zip(mine, base)]
 
+    def ratio(self, row, column):
+        return statistics.median(ratios) if (ratios := self.ratios(row, column)) else None
+
     def cell(self, row, column):
         figures = [figure for figure in self.rows[row].get(column, ()) if figure is not None]
         if not figures:
@@ -45,8 +48,8 @@ class Table:
         text = f"{statistics.median(figures):,.{self.digits}f}"
         if len(figures) > 1:
             text += f" ({min(figures):,.{self.digits}f} to {max(figures):,.{self.digits}f})"
-        ratios = self.ratios(row, column)
-        return text + (f" · **{statistics.median(ratios):.2f}**" if ratios else "")
+        ratio = self.ratio(row, column)
+        return text + (f" · **{ratio:.2f}**" if ratio else "")
 
     def markdown(self):
         columns = self.columns()
