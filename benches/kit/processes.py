@@ -105,13 +105,9 @@ class Process:
                    for pid in self.pids() for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 
     def memory_kib(self):
-        """Private and proportionally shared memory."""
-        total = 0
-        for pid in self.pids():
-            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    total += int(line.split()[1])
-        return total
+        """What it has allocated: its own and its part of what it shares, without the files that it maps."""
+        lines = [line.split() for pid in self.pids() for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()]
+        return sum(int(line[1]) for line in lines if line[0] in ("Pss_Anon:", "Pss_Shmem:"))
 
     def files(self):
         return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in self.pids())
