@@ -113,7 +113,15 @@ async fn lists(
                 let Record { account, grant, .. } = record?;
                 let agent = grant.entries.first().map(|e| e.agent).filter(|_| by_agent);
                 let key_ids = vec![1];
-                let query = ListQuery { account, agent, key_ids, now: start, offset, limit: 10 };
+                let query = ListQuery {
+                    account,
+                    agent,
+                    key_ids,
+                    now: start,
+                    before: None,
+                    offset,
+                    limit: 10,
+                };
                 Ok(store.list(query).await.map(drop)?)
             }
         });

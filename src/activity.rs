@@ -1,5 +1,4 @@
-//! What has lately happened, kept in memory for whoever looks at it live: decisions, rates, and what
-//! each token was used for.
+//! What has lately happened, kept in memory for whoever looks at it live: decisions and rates.
 //!
 //! Owns nothing durable and decides nothing. Must always hold: it is bounded, it holds ids and never
 //! secrets, and a gate that nobody looks at does not keep it at all.
@@ -8,21 +7,15 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use jiff::Timestamp;
-use moka::sync::Cache;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::clock::{Clock as _, SystemClock};
-use crate::policy::{Permission, Permissions};
-use crate::token::TokenId;
 
 /// Decisions kept; the oldest go first.
 const DECISIONS_MAX: usize = 500;
 /// Seconds kept for the charts.
 const SECONDS_MAX: usize = 300;
-/// Tokens whose use is kept.
-const TOKENS_MAX: u64 = 100_000;
 /// Upper bounds of the latency counts, in microseconds; the last count is of what is slower.
 const LATENCY_BOUNDS_US: [u64; 8] =
     [500, 1_000, 5_000, 25_000, 100_000, 500_000, 2_000_000, 10_000_000];
@@ -42,7 +35,7 @@ pub struct Decision {
     pub path: Option<String>,
     /// The operation, as the route table names it.
     pub operation: String,
-    /// `permit`, `answer`, `deny` or `fail`.
+    /// `permit`, `shadow`, `answer`, `deny` or `fail`.
     pub decision: &'static str,
     /// The code of the refusal or failure.
     pub reason: Option<String>,
@@ -82,21 +75,11 @@ pub struct Second {
     latencies: [u64; LATENCY_BOUNDS_US.len() + 1],
 }
 
-/// What a token was used for, on this gate since its start.
-#[derive(Clone, Copy, Debug)]
-pub struct Use {
-    /// When a request with it last ended.
-    pub last_used_at: Timestamp,
-    /// The permissions that its permitted requests needed.
-    pub permissions: Permissions,
-}
-
 /// What has lately happened on this gate.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Activity {
     clock: SystemClock,
     recent: Mutex<Recent>,
-    uses: Cache<TokenId, Use>,
 }
 
 #[derive(Debug, Default)]
@@ -106,33 +89,12 @@ struct Recent {
     seconds: VecDeque<Second>,
 }
 
-impl Default for Activity {
-    fn default() -> Self {
-        Self {
-            clock: SystemClock::default(),
-            recent: Mutex::default(),
-            uses: Cache::new(TOKENS_MAX),
-        }
-    }
-}
-
 impl Activity {
-    /// Takes note of a decision; `used` is what a permitted request of a client token needed.
-    pub fn note(
-        &self,
-        mut decision: Decision,
-        token: Option<TokenId>,
-        used: Option<Permission>,
-        began: Instant,
-    ) {
+    /// Takes note of a decision on a request that began then.
+    pub fn note(&self, mut decision: Decision, began: Instant) {
         let now = self.clock.now();
         decision.at = now.to_string();
         decision.duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        if let Some(token) = token {
-            let before = self.uses.get(&token).map_or(Permissions::NONE, |known| known.permissions);
-            let permissions = before.union(used.into_iter().collect());
-            self.uses.insert(token, Use { last_used_at: now, permissions });
-        }
         let mut recent = self.lock();
         recent.sequence += 1;
         decision.sequence = recent.sequence;
@@ -157,12 +119,6 @@ impl Activity {
     #[must_use]
     pub fn seconds(&self) -> Vec<Second> {
         self.lock().seconds.iter().cloned().map(Second::with_quantiles).collect()
-    }
-
-    /// What a token was used for; nothing if it was not used here.
-    #[must_use]
-    pub fn use_of(&self, token: TokenId) -> Option<Use> {
-        self.uses.get(&token)
     }
 
     fn lock(&self) -> MutexGuard<'_, Recent> {
@@ -243,7 +199,7 @@ mod tests {
     fn only_so_many_decisions_are_kept_and_the_newest_are_told() {
         let activity = Activity::default();
         for _ in 0..DECISIONS_MAX + 10 {
-            activity.note(decided("deny"), None, None, Instant::now());
+            activity.note(decided("deny"), Instant::now());
         }
         let all = activity.decisions_after(0, usize::MAX);
         assert_eq!(all.len(), DECISIONS_MAX);
@@ -254,20 +210,6 @@ mod tests {
         let seconds = activity.seconds();
         assert_eq!(seconds.iter().map(|s| s.requests).sum::<u64>(), DECISIONS_MAX as u64 + 10);
         assert_eq!(seconds.iter().map(|s| s.refused).sum::<u64>(), DECISIONS_MAX as u64 + 10);
-    }
-
-    #[test]
-    fn uses_of_a_token_add_up() {
-        let activity = Activity::default();
-        let token = TokenId::from_bytes([7; 16]);
-        let ask = |used| activity.note(decided("permit"), Some(token), used, Instant::now());
-        ask(Some(Permission::ReadMessages));
-        ask(None);
-        ask(Some(Permission::WriteMessages));
-        let permissions = activity.use_of(token).map(|known| known.permissions);
-        let both = [Permission::ReadMessages, Permission::WriteMessages].into_iter().collect();
-        assert_eq!(permissions, Some(both));
-        assert!(activity.use_of(TokenId::from_bytes([8; 16])).is_none());
     }
 
     #[test]

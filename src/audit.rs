@@ -70,8 +70,6 @@ pub struct RequestEvent {
     pub sent_bytes: u64,
     /// Whether the answer's body came to its end.
     pub complete: bool,
-    /// The permission that a permitted request of a client token needed.
-    pub used: Option<Permission>,
     /// Who else is told, live.
     pub activity: Option<Arc<Activity>>,
 }
@@ -134,7 +132,6 @@ impl RequestEvent {
             upstream_took: None,
             sent_bytes: 0,
             complete: false,
-            used: None,
             activity: None,
         }
     }
@@ -175,8 +172,7 @@ impl Drop for RequestEvent {
             log.write(&Finished { event: self, elapsed });
         }
         if let Some(activity) = self.activity.take() {
-            let (token, used) = (self.token, self.used);
-            activity.note(self.as_decision(), token, used, self.began);
+            activity.note(self.as_decision(), self.began);
         }
     }
 }

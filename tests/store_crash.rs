@@ -122,7 +122,8 @@ async fn check(store: &SqliteStore, said: &Said, since: usize, start: FeedCursor
 async fn is_listed(store: &SqliteStore, id: TokenId) -> bool {
     let Record { account, grant, created_at: now, .. } = record(id);
     let agent = grant.entries.first().map(|entry| entry.agent);
-    let query = ListQuery { account, agent, key_ids: vec![1], now, offset: 0, limit: 1 };
+    let query =
+        ListQuery { account, agent, key_ids: vec![1], now, before: None, offset: 0, limit: 1 };
     store.list(query).await.unwrap().records == [record(id)]
 }
 

@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("token", &["policy"]),
     ("tls", &[]),
     ("config", &["policy", "tls", "token"]),
-    ("activity", &["clock", "policy", "token"]),
+    ("activity", &["clock"]),
     ("audit", &["activity", "answer", "policy", "telemetry", "token"]),
     ("audit_log", &[]),
     ("store", &["clock", "policy", "tls", "token"]),

@@ -20,7 +20,7 @@ use super::background::Signals;
 use super::openapi;
 use crate::answer;
 use crate::clock::monotonic;
-use crate::console::{Console, ConsoleBody};
+use crate::console::{Console, ConsoleBody, Present};
 use crate::proxy::Gate;
 use crate::server::{self, Buffers, ConnectionCount, ConnectionSettings, HeadLimits, Incoming};
 use crate::store::TokenStore as _;
@@ -40,8 +40,7 @@ pub(super) struct Admin {
     gate: Arc<Gate>,
     assembled: watch::Receiver<Arc<Assembled>>,
     signals: Signals,
-    /// None without an admin credential.
-    console: Option<Rc<Console>>,
+    console: Rc<Console>,
 }
 
 pub(super) async fn serve(admin: Rc<Admin>, listener: StdTcpListener) {
@@ -64,15 +63,16 @@ pub(super) async fn serve(admin: Rc<Admin>, listener: StdTcpListener) {
 
 impl Admin {
     pub(super) fn new(assembled: watch::Receiver<Arc<Assembled>>, signals: Signals) -> Self {
-        let first = Arc::clone(&assembled.borrow());
-        let Assembled { gate, token_api, admin_credential, .. } = &*first;
-        let console = admin_credential.clone().zip(gate.activity.clone());
-        let console = console.map(|(credential, activity)| {
+        let gate = Arc::clone(&assembled.borrow().gate);
+        let now = assembled.clone();
+        let present = move || {
+            let Assembled { gate, token_api, admin_credential, .. } = &*Arc::clone(&now.borrow());
+            let (credential, activity) = admin_credential.clone().zip(gate.activity.clone())?;
             let (gate, token_api) = (Arc::clone(gate), Arc::clone(token_api));
-            let draining = signals.draining.clone();
-            Rc::new(Console::new(gate, token_api, activity, (credential, draining)))
-        });
-        Self { gate: Arc::clone(gate), assembled, signals, console }
+            Some(Present { gate, token_api, activity, credential })
+        };
+        let console = Rc::new(Console::new(present, signals.draining.clone()));
+        Self { gate, assembled, signals, console }
     }
 
     async fn serve(&self, stream: TcpStream, buffers: Rc<Buffers>) {
@@ -113,12 +113,10 @@ impl Admin {
             return malformed.map(ConsoleBody::whole);
         }
         let (head, body) = incoming.request.into_parts();
-        if let Some(console) = &self.console
-            && let Some(answer) = console.answer(&head, body).await
-        {
-            return answer;
+        match self.console.answer(&head, body).await {
+            Some(answer) => answer,
+            None => self.tell(&head).map(ConsoleBody::whole),
         }
-        self.tell(&head).map(ConsoleBody::whole)
     }
 
     fn tell(&self, head: &Parts) -> Response<Bytes> {

@@ -36,7 +36,7 @@ pub(super) struct Lasting {
     origins: Arc<BoundOrigins<Store>>,
     rates: Rates,
     usage: Arc<UsageBook>,
-    activity: Option<Arc<Activity>>,
+    activity: Arc<Activity>,
 }
 
 /// The limits of what lasts.
@@ -94,8 +94,7 @@ impl Lasting {
             clock,
             origins: Arc::new(BoundOrigins::new(store)),
             rates: rates(config),
-            // Kept only where somebody can look at it.
-            activity: config.console.credential.is_some().then(Arc::default),
+            activity: Arc::default(),
         })
     }
 
@@ -155,7 +154,8 @@ pub(super) fn assemble(config: Config, lasting: &Lasting) -> Result<Assembled, S
     let shared_by = config.limits.shared_by;
     let limits = &config.limits;
     let gate = Arc::new(Gate {
-        activity: lasting.activity.clone(),
+        // Kept only where somebody can look at it.
+        activity: config.console.credential.is_some().then(|| Arc::clone(&lasting.activity)),
         routes,
         accounts,
         keys,

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::events::ConsoleBody;
 use super::wire::{OpenStream, Overview};
-use super::{Console, random_request_id};
+use super::{Console, Present, random_request_id};
 use crate::answer;
 use crate::policy::RouteRow;
 
@@ -28,11 +28,11 @@ pub(super) fn problem(
 
 impl Console {
     /// The state of the gate now.
-    pub(super) fn overview(&self) -> Overview {
-        let gate = &*self.gate;
+    pub(super) fn overview(&self, present: &Present) -> Overview {
+        let Present { gate, activity, .. } = present;
         let streams = gate.streams.open_now();
         let feed_fresh = gate.records.freshness().is_fresh(Instant::now());
-        let mut seconds = self.activity.seconds();
+        let mut seconds = activity.seconds();
         let surplus = seconds.len().saturating_sub(120);
         seconds.drain(..surplus);
         Overview {
@@ -54,7 +54,9 @@ impl Console {
             seconds,
         }
     }
+}
 
+impl Present {
     /// The route table, row by row.
     pub(super) fn routes(&self) -> Vec<RouteRow<'_>> {
         self.gate.routes.operations().iter().map(RouteRow::of).collect()

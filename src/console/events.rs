@@ -13,7 +13,7 @@ use http_body::{Body, Frame};
 use serde::Serialize;
 use tokio::time::Interval;
 
-use super::{Console, DECISIONS_MAX};
+use super::{Console, DECISIONS_MAX, Pass};
 
 /// How often something new is told.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -28,16 +28,17 @@ enum Content {
 
 struct Events {
     console: Rc<Console>,
+    pass: Pass,
     interval: Interval,
     told: u64,
     ticks: u64,
 }
 
-/// A stream of events, from the newest decisions on.
-pub(super) fn stream(console: Rc<Console>) -> Response<ConsoleBody> {
+/// A stream of events, from the newest decisions on, for as long as the pass holds.
+pub(super) fn stream(console: Rc<Console>, pass: Pass) -> Response<ConsoleBody> {
     let mut interval = tokio::time::interval(INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let events = Events { console, interval, told: 0, ticks: 0 };
+    let events = Events { console, pass, interval, told: 0, ticks: 0 };
     let mut answer = Response::new(ConsoleBody(Content::Events(Box::new(events))));
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -54,18 +55,22 @@ impl ConsoleBody {
 }
 
 impl Events {
-    /// What is new since the last time.
-    fn news(&mut self) -> Bytes {
+    /// What is new since the last time; nothing when this is over.
+    fn news(&mut self) -> Option<Bytes> {
+        let present = (self.console.present)()?;
+        if !self.console.admits(&present, &self.pass) {
+            return None;
+        }
         let mut text = String::new();
-        for decision in self.console.activity.decisions_after(self.told, DECISIONS_MAX) {
+        for decision in present.activity.decisions_after(self.told, DECISIONS_MAX) {
             self.told = decision.sequence;
             write(&mut text, "decision", &decision);
         }
         if self.ticks.is_multiple_of(2) {
-            write(&mut text, "overview", &self.console.overview());
+            write(&mut text, "overview", &self.console.overview(&present));
         }
         self.ticks += 1;
-        text.into()
+        Some(text.into())
     }
 }
 
@@ -85,16 +90,21 @@ impl Body for ConsoleBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match &mut self.get_mut().0 {
+        let content = &mut self.get_mut().0;
+        match content {
             Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Content::Events(events) => loop {
                 if events.interval.poll_tick(cx).is_pending() {
                     return Poll::Pending;
                 }
-                let news = events.news();
-                if !news.is_empty() {
-                    return Poll::Ready(Some(Ok(Frame::data(news))));
+                match events.news() {
+                    Some(news) if news.is_empty() => {}
+                    Some(news) => return Poll::Ready(Some(Ok(Frame::data(news)))),
+                    None => {
+                        *content = Content::Whole(Bytes::new());
+                        return Poll::Ready(None);
+                    }
                 }
             },
         }

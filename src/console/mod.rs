@@ -33,7 +33,9 @@ use crate::token_api::TokenApi;
 use answers::{empty, json, problem};
 pub use events::ConsoleBody;
 use sessions::Sessions;
-pub use wire::{LogIn, NewToken, OpenStream, Overview, PolicyRow, TokenPage, TokenRow};
+pub use wire::{
+    LogIn, NewToken, OpenStream, Overview, PermissionUse, PolicyRow, TokenPage, TokenRow,
+};
 
 /// Largest body of a request.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -46,37 +48,41 @@ const DECISIONS_MAX: usize = 200;
 
 /// The console of a gate.
 pub struct Console {
-    /// What it shows.
-    pub gate: Arc<Gate>,
-    /// What makes and deletes tokens.
-    pub token_api: Arc<TokenApi>,
-    /// What has lately happened.
-    pub activity: Arc<Activity>,
-    credential: Secret,
+    present: Box<dyn Fn() -> Option<Present>>,
     draining: watch::Receiver<bool>,
     sessions: Sessions,
     began: Instant,
 }
 
-/// How a request showed that it may ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Entitled {
-    ByCredential,
-    BySession,
+/// What the gate works with at present: a new configuration puts another one in its place.
+#[derive(Clone)]
+pub struct Present {
+    /// What is shown.
+    pub gate: Arc<Gate>,
+    /// What makes and deletes tokens.
+    pub token_api: Arc<TokenApi>,
+    /// What has lately happened.
+    pub activity: Arc<Activity>,
+    /// What opens the console.
+    pub credential: Secret,
+}
+
+/// How a request showed that it may ask; what it began goes on only while that holds.
+#[derive(Clone)]
+enum Pass {
+    Credential(Secret),
+    Session(String),
 }
 
 impl Console {
-    /// The console of this gate, for whoever has the credential.
+    /// A console that asks at each request what the gate works with; `None`: there is no console.
     #[must_use]
     pub fn new(
-        gate: Arc<Gate>,
-        token_api: Arc<TokenApi>,
-        activity: Arc<Activity>,
-        (credential, draining): (Secret, watch::Receiver<bool>),
+        present: impl Fn() -> Option<Present> + 'static,
+        draining: watch::Receiver<bool>,
     ) -> Self {
-        let sessions = Sessions::default();
-        let began = Instant::now();
-        Self { gate, token_api, activity, credential, draining, sessions, began }
+        let (sessions, began) = (Sessions::default(), Instant::now());
+        Self { present: Box::new(present), draining, sessions, began }
     }
 
     /// Answers one request. `None`: it is not the console's.
@@ -85,32 +91,34 @@ impl Console {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        let present = (self.present)()?;
         let path = head.uri.path();
         if let Some(asset) = assets::find(head) {
             return Some(asset);
         }
         let path = path.strip_prefix("/api/")?;
-        let answer = match self.entitled(&head.headers) {
+        let answer = match self.entitled(&present, &head.headers) {
             _ if path == "session" && head.method == Method::POST => {
-                self.open_session(head, body).await
+                self.open_session(&present, head, body).await
             }
             None => problem(
                 StatusCode::UNAUTHORIZED,
                 "credential_missing",
                 "log in, or send `Authorization: Bearer` with the admin credential",
             ),
-            Some(Entitled::BySession) if changes(head) && !is_own_page(&head.headers) => problem(
+            Some(Pass::Session(_)) if changes(head) && !is_own_page(&head.headers) => problem(
                 StatusCode::FORBIDDEN,
                 "origin_not_allowed",
                 "only the console's own page may ask for this",
             ),
-            Some(_) => self.answer_entitled(path, head, body).await,
+            Some(pass) => self.answer_entitled((present, pass), path, head, body).await,
         };
         Some(answer)
     }
 
     async fn answer_entitled<B>(
         self: &Rc<Self>,
+        (present, pass): (Present, Pass),
         path: &str,
         head: &Parts,
         body: B,
@@ -122,28 +130,35 @@ impl Console {
         let request_id = random_request_id();
         match (&head.method, path) {
             (&Method::DELETE, "session") => self.close_session(&head.headers),
-            (&Method::GET, "overview") => json(&self.overview()),
-            (&Method::GET, "routes") => json(&self.routes()),
-            (&Method::GET, "decisions") => json(&self.activity.decisions_after(0, DECISIONS_MAX)),
-            (&Method::GET, "events") => events::stream(Rc::clone(self)),
+            (&Method::GET, "overview") => json(&self.overview(&present)),
+            (&Method::GET, "routes") => json(&present.routes()),
+            (&Method::GET, "decisions") => {
+                json(&present.activity.decisions_after(0, DECISIONS_MAX))
+            }
+            (&Method::GET, "events") => events::stream(Rc::clone(self), pass),
             (&Method::GET, "tokens") => match Query::parse(head.uri.query()) {
-                Ok(query) => self.list(query).await,
+                Ok(query) => present.list(query).await,
                 Err(refusal) => {
                     problem(StatusCode::BAD_REQUEST, "invalid_request", &refusal.to_string())
                 }
             },
             (&Method::POST, "tokens") => match read(body).await {
-                Some(body) => self.create(&body, request_id).await,
+                Some(body) => present.create(&body, request_id).await,
                 None => unreadable(),
             },
             (&Method::DELETE, path) if path.starts_with("tokens/") => {
-                self.delete(path.trim_start_matches("tokens/"), request_id).await
+                present.delete(path.trim_start_matches("tokens/"), request_id).await
             }
             _ => problem(StatusCode::NOT_FOUND, "not_found", "there is no such endpoint"),
         }
     }
 
-    async fn open_session<B>(&self, head: &Parts, body: B) -> Response<ConsoleBody>
+    async fn open_session<B>(
+        &self,
+        present: &Present,
+        head: &Parts,
+        body: B,
+    ) -> Response<ConsoleBody>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -157,14 +172,14 @@ impl Console {
             let message = "the body must be `{\"credential\": …}`";
             return problem(StatusCode::BAD_REQUEST, "invalid_request", message);
         };
-        if !self.is_credential(given.credential.as_bytes()) {
+        if !present.is_credential(given.credential.as_bytes()) {
             tokio::time::sleep(WRONG_CREDENTIAL_PAUSE).await;
             tracing::warn!(target: "ckgate::console", "a wrong admin credential was given");
             let message = "this is not the admin credential";
             return problem(StatusCode::UNAUTHORIZED, "credential_wrong", message);
         }
         let mut answer = empty(StatusCode::NO_CONTENT);
-        if let Some(cookie) = self.sessions.begin() {
+        if let Some(cookie) = self.sessions.begin(&present.credential) {
             answer.headers_mut().insert(http::header::SET_COOKIE, cookie);
         }
         answer
@@ -179,15 +194,25 @@ impl Console {
         answer
     }
 
-    fn entitled(&self, headers: &HeaderMap) -> Option<Entitled> {
+    fn entitled(&self, present: &Present, headers: &HeaderMap) -> Option<Pass> {
         let bearer = text(headers, &AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
-        if let Some(bearer) = bearer {
-            return self.is_credential(bearer.as_bytes()).then_some(Entitled::ByCredential);
-        }
-        let known = sessions_in(headers).any(|id| self.sessions.knows(&id));
-        known.then_some(Entitled::BySession)
+        let passes: Vec<Pass> = match bearer {
+            Some(bearer) => vec![Pass::Credential(Secret::new(bearer.to_owned()))],
+            None => sessions_in(headers).map(Pass::Session).collect(),
+        };
+        passes.into_iter().find(|pass| self.admits(present, pass))
     }
 
+    /// Whether what was shown still entitles.
+    fn admits(&self, present: &Present, pass: &Pass) -> bool {
+        match pass {
+            Pass::Credential(given) => present.is_credential(given.expose().as_bytes()),
+            Pass::Session(id) => self.sessions.knows(id, &present.credential),
+        }
+    }
+}
+
+impl Present {
     fn is_credential(&self, given: &[u8]) -> bool {
         let credential = self.credential.expose().as_bytes();
         aws_lc_rs::constant_time::verify_slices_are_equal(given, credential).is_ok()

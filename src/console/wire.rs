@@ -69,12 +69,23 @@ pub struct TokenRow {
     pub(super) expires_at: String,
     /// What it permits.
     pub(super) policy: Vec<PolicyRow>,
-    /// When it was last used on this gate; null if it was not, since the gate's start.
+    /// When it was last used, on any gate, but for the last seconds; null if never.
     pub(super) last_used_at: Option<String>,
-    /// Permissions it has and was never used for on this gate, since the gate's start.
-    pub(super) never_used: Vec<Permission>,
+    /// How each permission it has was used.
+    pub(super) usage: Vec<PermissionUse>,
     /// Streams open with it.
     pub(super) streams: usize,
+}
+
+/// How a permission of a token was used, on any gate, but for the last seconds.
+#[derive(Serialize, JsonSchema)]
+pub struct PermissionUse {
+    /// The permission.
+    pub(super) permission: Permission,
+    /// How many requests needed it; 0: it was never used.
+    pub(super) requests: u64,
+    /// When the last one came, ISO 8601.
+    pub(super) last_used_at: Option<String>,
 }
 
 /// What a token permits with one agent.
@@ -91,8 +102,10 @@ pub struct PolicyRow {
 pub struct TokenPage {
     /// Newest first.
     pub(super) tokens: Vec<TokenRow>,
-    /// Whether there are more than were looked at.
-    pub(super) has_more: bool,
+    /// How many tokens were looked at for this page.
+    pub(super) looked_at: usize,
+    /// `before` of the next page; null if there is none. A page may be short, or empty, before the last.
+    pub(super) next: Option<String>,
 }
 
 /// What a new token needs: the account, and what the token API takes.

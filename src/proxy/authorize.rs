@@ -17,7 +17,7 @@ use super::intake::{Received, check_coding, intake, is_preflight};
 use super::reject::Refusal;
 use crate::audit::Operation;
 use crate::cache::Known;
-use crate::policy::{self, Denial, Judged, OriginHeader, Permit, Verdict};
+use crate::policy::{self, Denial, Judged, OriginHeader, Permit};
 use crate::telemetry::Outcome;
 use crate::token::Record;
 
@@ -240,10 +240,6 @@ impl<'a> Line<'a> {
                 (found.map(|(operation, _)| operation), agent)
             }
         };
-        let used = match (authorized, operation.map(|found| &found.verdict)) {
-            (Ok(_), Some(Verdict::Open { permission })) => Some(*permission),
-            _ => None,
-        };
         let operation = self.core.name(operation);
         let permit = authorized.as_ref().ok().map(|(permit, _)| permit);
         let inspected = permit.filter(|permit| permit.is_inspected());
@@ -259,7 +255,6 @@ impl<'a> Line<'a> {
             event.operation = operation;
             event.body_fields = body_fields;
             event.parameter = parameter;
-            event.used = used;
             event.agent = agent;
             event.access = agent.map(|agent| record.grant.access_to(agent));
             event.query_keys = asked.query.key_list();

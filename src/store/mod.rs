@@ -154,6 +154,8 @@ pub struct ListQuery {
     pub key_ids: Vec<u8>,
     /// Only those that expire after this moment.
     pub now: Timestamp,
+    /// Only those made before this one: what a page costs does not grow with its place.
+    pub before: Option<TokenId>,
     /// How many to pass over.
     pub offset: u64,
     /// How many to return at most.

@@ -105,3 +105,8 @@ fn time(milliseconds: i64) -> Option<Timestamp> {
     let nanoseconds = i32::try_from(milliseconds.rem_euclid(1000) * 1_000_000);
     Timestamp::new(milliseconds.div_euclid(1000), nanoseconds.unwrap_or(0)).ok()
 }
+
+/// What every id of a page is less than: a given one, or one byte more than any id has.
+pub(super) fn upper_id(before: Option<TokenId>) -> Vec<u8> {
+    before.map_or_else(|| vec![0xff; TokenId::LENGTH + 1], |id| id.as_bytes().to_vec())
+}

@@ -31,6 +31,7 @@ impl TokenApi {
             agent: parameters.agent,
             key_ids: self.keys.ids(),
             now: asked.now,
+            before: None,
             offset: parameters.offset.unwrap_or(0),
             limit: parameters
                 .limit

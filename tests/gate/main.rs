@@ -18,6 +18,7 @@ mod harness;
 mod audit_log;
 mod bodies;
 mod client_address;
+mod console;
 mod cors;
 mod decision_peers;
 mod decision_streams;

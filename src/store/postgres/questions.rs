@@ -9,7 +9,7 @@ use super::fault::Fault;
 use super::session::Session;
 use super::{feed, row};
 use crate::policy::Permission;
-use crate::store::stored::{agent_key, limits_text, policy_text};
+use crate::store::stored::{agent_key, limits_text, policy_text, upper_id};
 use crate::store::{
     DeleteOutcome, Deletion, FEED_KEPT_AFTER_EXPIRY, Feed, FeedCursor, ListPage, ListQuery,
     SWEEP_LIMIT_MAX, Usage,
@@ -76,16 +76,19 @@ async fn list_over(session: &Session, query: &ListQuery) -> Result<ListPage, Fau
     // One more than asked for shows whether another page follows.
     let limit = i64::from(query.limit).saturating_add(1);
     let offset = i64::try_from(query.offset).unwrap_or(i64::MAX);
+    let before = upper_id(query.before);
     let (client, ask) = (&session.client, &session.ask);
     let rows = match query.agent {
         None => {
-            client.query(&ask.list_account, &[&account, &now, &key_ids, &limit, &offset]).await?
+            let parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
+                &[&account, &now, &key_ids, &limit, &offset, &before];
+            client.query(&ask.list_account, parameters).await?
         }
         Some(agent) => {
             let agent = agent_key(agent);
             let agent = agent.as_slice();
             let parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
-                &[&account, &now, &key_ids, &limit, &offset, &agent];
+                &[&account, &now, &key_ids, &limit, &offset, &before, &agent];
             client.query(&ask.list_agent, parameters).await?
         }
     };

@@ -29,7 +29,7 @@ pub(super) const LIST_ACCOUNT: &str = concat!(
     record_columns!(),
     " FROM tokens WHERE id IN
          (SELECT id FROM tokens
-          WHERE account = $1 AND expires_at > $2 AND key_id = ANY($3)
+          WHERE account = $1 AND id < $6 AND expires_at > $2 AND key_id = ANY($3)
           ORDER BY id DESC LIMIT $4 OFFSET $5)
      ORDER BY id DESC"
 );
@@ -39,7 +39,8 @@ pub(super) const LIST_AGENT: &str = concat!(
     record_columns!(),
     " FROM tokens WHERE id IN
          (SELECT id FROM token_agents
-          WHERE agent = $6 AND account = $1 AND expires_at > $2 AND key_id = ANY($3)
+          WHERE agent = $7 AND account = $1 AND id < $6 AND expires_at > $2
+                AND key_id = ANY($3)
           ORDER BY id DESC LIMIT $4 OFFSET $5)
      ORDER BY id DESC"
 );

@@ -11,7 +11,7 @@ use super::job::{BoundQuery, Read};
 use super::open::OpenFile;
 use super::row::{record, record_columns};
 use super::usage;
-use crate::store::stored::agent_key;
+use crate::store::stored::{agent_key, upper_id};
 use crate::store::{FEED_PAGE_MAX, Feed, FeedCursor, ListPage, ListQuery, StoreError};
 use crate::token::{Record, TokenId};
 
@@ -53,14 +53,15 @@ impl Reader {
         // One more than asked for shows whether another page follows.
         let limit = i64::from(query.limit).saturating_add(1);
         let offset = i64::try_from(query.offset).unwrap_or(i64::MAX);
+        let before = upper_id(query.before);
         let mut records = match query.agent {
             None => records(
                 &mut *self.connection.prepare_cached(LIST_ACCOUNT)?,
-                params![account, now, key_ids, limit, offset],
+                params![account, now, key_ids, limit, offset, before],
             ),
             Some(agent) => records(
                 &mut *self.connection.prepare_cached(LIST_AGENT)?,
-                params![account, now, key_ids, limit, offset, agent_key(agent)],
+                params![account, now, key_ids, limit, offset, before, agent_key(agent)],
             ),
         }?;
         let asked = usize::try_from(query.limit).unwrap_or(usize::MAX);
@@ -141,7 +142,7 @@ pub(super) const LIST_ACCOUNT: &str = concat!(
     record_columns!(),
     " FROM tokens WHERE id IN
          (SELECT id FROM tokens
-          WHERE account = ?1 AND expires_at > ?2
+          WHERE account = ?1 AND id < ?6 AND expires_at > ?2
                 AND key_id IN (SELECT value FROM json_each(?3))
           ORDER BY id DESC LIMIT ?4 OFFSET ?5)
      ORDER BY id DESC"
@@ -152,7 +153,7 @@ pub(super) const LIST_AGENT: &str = concat!(
     record_columns!(),
     " FROM tokens WHERE id IN
          (SELECT id FROM token_agents
-          WHERE agent = ?6 AND account = ?1 AND expires_at > ?2
+          WHERE agent = ?7 AND account = ?1 AND id < ?6 AND expires_at > ?2
                 AND key_id IN (SELECT value FROM json_each(?3))
           ORDER BY id DESC LIMIT ?4 OFFSET ?5)
      ORDER BY id DESC"

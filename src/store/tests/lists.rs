@@ -48,6 +48,30 @@ pub(in crate::store) async fn pages_join_into_the_whole_list(engine: &impl Engin
     }
 }
 
+pub(in crate::store) async fn pages_before_an_id_join_into_the_whole_list(engine: &impl Engine) {
+    let mut made = records(9);
+    // Tokens of the same millisecond too.
+    made.extend(records(4));
+    create_all(engine.store(), &made).await;
+    for agent in [None, Some(agent(1))] {
+        let whole = listed(engine.store(), ListQuery { agent, ..listing() }).await;
+        let mut joined = Vec::new();
+        loop {
+            let before = joined.last().copied();
+            let query = ListQuery { agent, before, limit: 4, ..listing() };
+            let page = engine.store().list(query).await.unwrap();
+            joined.extend(ids(&page.records));
+            if !page.has_next {
+                break;
+            }
+        }
+        assert_eq!((joined.len(), joined), (13, whole));
+    }
+    let before = Some(TokenId::from_bytes([0; 16]));
+    let none = engine.store().list(ListQuery { before, ..listing() }).await.unwrap();
+    assert!(none.records.is_empty() && !none.has_next);
+}
+
 pub(in crate::store) async fn page_past_the_end_is_empty(engine: &impl Engine) {
     create_all(engine.store(), &records(3)).await;
     for offset in [3, 4, u64::from(u32::MAX), u64::MAX] {

@@ -77,6 +77,7 @@ macro_rules! whole_contract {
             }
             lists {
                 list_is_newest_first,
+                pages_before_an_id_join_into_the_whole_list,
                 pages_join_into_the_whole_list,
                 page_past_the_end_is_empty,
                 empty_page_tells_whether_something_follows,

@@ -60,6 +60,7 @@ pub(in crate::store) fn listing() -> ListQuery {
         agent: None,
         key_ids: vec![1],
         now: now(),
+        before: None,
         offset: 0,
         limit: 1000,
     }

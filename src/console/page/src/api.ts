@@ -47,8 +47,13 @@ export interface TokenRow {
   expires_at: string;
   policy: { agent: string; access: string[] }[];
   last_used_at: string | null;
-  never_used: string[];
+  usage: { permission: string; requests: number; last_used_at: string | null }[];
   streams: number;
+}
+export interface TokenPage {
+  tokens: TokenRow[];
+  looked_at: number;
+  next: string | null;
 }
 export interface RouteRow {
   name: string;
