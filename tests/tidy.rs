@@ -77,6 +77,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "console",
             "decision_api",
+            "docs",
             "policy",
             "proxy",
             "server",

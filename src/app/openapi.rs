@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::activity::Decision;
 use crate::answer::{self, ErrorBody};
 use crate::console::{LogIn, NewToken, Overview, TokenPage};
+use crate::docs::refusals;
 use crate::policy::RouteRow;
 use crate::token_api::{CreateBody, ListBody, TokenBody};
 
@@ -30,7 +31,13 @@ fn document() -> Value {
     describer.token_api(&mut paths);
     describer.decision_api(&mut paths);
     describer.admin_api(&mut paths);
-    let schemas = describer.generator.take_definitions(true);
+    let mut schemas = describer.generator.take_definitions(true);
+    // Every code has a page, and every page is of a code.
+    let codes: Vec<&str> = refusals::PAGES.iter().map(|(code, _)| *code).collect();
+    if let Some(code) = schemas.get_mut("ErrorBody").and_then(|e| e.pointer_mut("/properties/code"))
+    {
+        *code = json!({"type": "string", "enum": codes, "description": "Short and stable."});
+    }
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -129,7 +136,7 @@ impl Describer {
         let list = self.describe(Endpoint {
             parameters: vec![
                 query("agentId", &agent_id()),
-                query("limit", &json!({"type": "number", "minimum": 1, "maximum": 1000})),
+                query("limit", &json!({"type": "integer", "minimum": 1, "maximum": 1000})),
                 query("offset", &json!({"type": "number", "minimum": 0})),
                 query("usage", &json!({"type": "boolean"})),
             ],
@@ -155,8 +162,13 @@ impl Describer {
             ("caddy", forwarded),
             ("traefik", forwarded),
         ] {
-            let mut parameters: Vec<Value> = names.map(|name| header(name, true)).into();
-            parameters.push(header("X-Original-Body", false));
+            let mut parameters: Vec<Value> = names.map(header).into();
+            // Traefik does not write it: from there it would be the caller's own.
+            if face != "traefik" {
+                let words = json!({"type": "string", "enum": ["none", "present"]});
+                let body = json!({"in": "header", "name": "X-Original-Body", "required": false, "schema": words});
+                parameters.push(body);
+            }
             let asked = self.decision(face, parameters);
             paths.insert(format!("/{face}"), json!({"get": asked}));
         }
@@ -259,6 +271,7 @@ impl Describer {
                 query("agent", &agent_id()),
                 query("account", &json!({"type": "string"})),
                 query("hostname", &json!({"type": "string"})),
+                query("before", &token_id()),
                 query("limit", &json!({"type": "integer", "minimum": 1, "maximum": 200})),
             ],
             answers: vec![(200, Some(page))],
@@ -269,9 +282,8 @@ impl Describer {
             answers: vec![(201, Some(created))],
             ..endpoint("makeToken", "A new token, whose text is in this answer only")
         });
-        let id = json!({"type": "string", "pattern": "^[0-9a-f]{32}$"});
         let delete = self.describe(Endpoint {
-            parameters: vec![path("id", &id)],
+            parameters: vec![path("id", &token_id())],
             answers: vec![(200, Some(empty_object()))],
             ..endpoint("deleteTokenById", "The token is deleted, and its streams are cut")
         });
@@ -282,6 +294,10 @@ impl Describer {
 
 fn empty_object() -> Schema {
     schemars::json_schema!({"type": "object", "additionalProperties": false})
+}
+
+fn token_id() -> Value {
+    json!({"type": "string", "pattern": "^[0-9a-f]{32}$"})
 }
 
 fn agent_id() -> Value {
@@ -296,8 +312,8 @@ fn path(name: &str, schema: &Value) -> Value {
     json!({"in": "path", "name": name, "required": true, "schema": schema})
 }
 
-fn header(name: &str, required: bool) -> Value {
-    json!({"in": "header", "name": name, "required": required, "schema": {"type": "string"}})
+fn header(name: &str) -> Value {
+    json!({"in": "header", "name": name, "required": true, "schema": {"type": "string"}})
 }
 
 #[cfg(test)]

@@ -18,6 +18,23 @@ const NEXT_CREDENTIAL: &str = "the-admin-credential-of-the-tests-1";
 /// Tokens that one search looks at.
 const LOOKED_AT_MAX: u64 = 2000;
 
+/// A file that holds a credential, as the configuration names it.
+fn keep(folder: &TempDir, credential: &str) -> toml::Value {
+    let path = folder.path().join(credential);
+    fs::write(&path, credential).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let mut file = toml::Table::new();
+    file.insert("file".to_owned(), path.to_str().unwrap().into());
+    file.into()
+}
+
+/// The same in a folder of its own.
+pub(crate) fn credential_file(credential: &str) -> (TempDir, toml::Value) {
+    let folder = TempDir::new().unwrap();
+    let value = keep(&folder, credential);
+    (folder, value)
+}
+
 struct Stage {
     recorder: Recorder,
     gate: Gate,
@@ -39,13 +56,9 @@ impl Stage {
 
     /// Sets the credential, while the gate runs.
     fn open_with(&self, credential: &str) {
-        let path = self.secrets.path().join(credential);
-        fs::write(&path, credential).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let credential = keep(&self.secrets, credential);
         edit(&self.gate, |table| {
-            let mut file = toml::Table::new();
-            file.insert("file".to_owned(), path.to_str().unwrap().into());
-            section(table, "console").insert("credential".to_owned(), file.into());
+            section(table, "console").insert("credential".to_owned(), credential);
         });
         hang_up(&self.gate);
     }
