@@ -31,7 +31,9 @@ impl Console {
     pub(super) fn overview(&self, present: &Present) -> Overview {
         let Present { gate, activity, .. } = present;
         let streams = gate.streams.open_now();
-        let feed_fresh = gate.records.freshness().is_fresh(Instant::now());
+        let (freshness, at) = (gate.records.freshness(), Instant::now());
+        let feed_fresh = freshness.is_fresh(at);
+        let feed_age = freshness.age(at).map(|age| age.as_millis().try_into().unwrap_or(u64::MAX));
         let mut seconds = activity.seconds();
         let surplus = seconds.len().saturating_sub(120);
         seconds.drain(..surplus);
@@ -41,6 +43,7 @@ impl Console {
             up_seconds: self.began.elapsed().as_secs(),
             ready: feed_fresh && !*self.draining.borrow(),
             feed_fresh,
+            feed_age_ms: feed_age,
             connections: gate.metrics.connections.get(),
             store_failures: gate.metrics.store_failures.get(),
             feed_failures: gate.metrics.feed_failures.get(),

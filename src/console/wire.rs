@@ -27,6 +27,8 @@ pub struct Overview {
     pub(super) ready: bool,
     /// Whether the feed of deletions was read recently enough to trust what is cached.
     pub(super) feed_fresh: bool,
+    /// How long ago the feed was last read, in milliseconds; null before the first time.
+    pub(super) feed_age_ms: Option<u64>,
     /// Client connections open.
     pub(super) connections: i64,
     /// Calls to the store that failed, since the start.

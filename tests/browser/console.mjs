@@ -109,12 +109,12 @@ export default async function console_(program, pictures) {
     await page.waitForSelector(`td:has-text("${A}")`);
     // What was used is written every few seconds.
     for (let tries = 0; tries < 60; tries += 1) {
-      if (/read_messages: 1 requests/.test(await page.locator(`tr:has-text("${A}")`).innerText())) break;
+      if (/read_messages: 1 request\b/.test(await page.locator(`tr:has-text("${A}")`).innerText())) break;
       await page.waitForTimeout(500);
       await find('Agent', '', () => document.querySelectorAll('tbody tr').length === 2);
     }
     const row = await page.locator(`tr:has-text("${A}")`).innerText();
-    holds(/read_messages: 1 requests/.test(row) && row.includes('write_messages: never used') && /\d\d:\d\d UTC/.test(row), row);
+    holds(/read_messages: 1 request\b/.test(row) && row.includes('write_messages: never used') && /\d\d:\d\d UTC/.test(row), row);
     await find('Agent', B, (agent) => !document.querySelector('tbody').innerText.includes(agent), A);
     holds(/\bnever\b/.test(await page.locator('tbody').innerText()), 'never used');
     await search.getByLabel('Agent').fill('');

@@ -13,6 +13,7 @@ export interface Overview {
   up_seconds: number;
   ready: boolean;
   feed_fresh: boolean;
+  feed_age_ms: number | null;
   connections: number;
   store_failures: number;
   feed_failures: number;
