@@ -269,8 +269,8 @@ impl Describer {
         let list = self.describe(Endpoint {
             parameters: vec![
                 query("agent", &agent_id()),
-                query("account", &json!({"type": "string"})),
-                query("hostname", &json!({"type": "string"})),
+                query("account", &plain_text()),
+                query("hostname", &plain_text()),
                 query("before", &token_id()),
                 query("limit", &json!({"type": "integer", "minimum": 1, "maximum": 200})),
             ],
@@ -294,6 +294,11 @@ impl Describer {
 
 fn empty_object() -> Schema {
     schemars::json_schema!({"type": "object", "additionalProperties": false})
+}
+
+/// What a query may say of itself: text without control characters.
+fn plain_text() -> Value {
+    json!({"type": "string", "pattern": "^[ -~]*$", "maxLength": 256})
 }
 
 fn token_id() -> Value {

@@ -68,7 +68,7 @@ def main():
         gate, public, admin, decision = start(program, pathlib.Path(folder))
         try:
             description = f"{admin}/openapi.json"
-            get, other = ["--include-method", "GET"], ["--exclude-method", "GET"]
+            get, other = ["--exclude-method", "POST", "--exclude-method", "DELETE"], ["--exclude-method", "GET"]
             admin_paths = "^/(api/[a-z]*$|api/tokens/|healthz|readyz|metrics)"
             runs = (
                 ("^/v1/", get, public, SERVER_KEY, NOT_CHECKED),
