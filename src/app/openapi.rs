@@ -298,7 +298,7 @@ fn empty_object() -> Schema {
 
 /// What a query may say of itself: text without control characters.
 fn plain_text() -> Value {
-    json!({"type": "string", "pattern": "^[ -~]*$", "maxLength": 256})
+    json!({"type": "string", "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f\\ufffd]*$", "maxLength": 256})
 }
 
 fn token_id() -> Value {

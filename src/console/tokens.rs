@@ -18,6 +18,8 @@ const LIMIT_MAX: usize = 200;
 const LOOKED_AT_MAX: usize = 2000;
 /// Most tokens of one account that are read at once.
 const READ_MAX: usize = 200;
+/// Longest text to search for, in characters.
+const TEXT_LENGTH_MAX: usize = 256;
 
 /// What the list is narrowed to, and where it goes on.
 #[derive(Default)]
@@ -53,8 +55,8 @@ impl Search {
                 "agent" => {
                     search.agent = Some(AgentId::parse(&value).map_err(|e| format!("agent {e}"))?);
                 }
-                "account" => search.account = Some(value.into_owned()),
-                "hostname" => search.hostname = Some(value.to_lowercase()),
+                "account" => search.account = Some(plain("account", &value)?.to_owned()),
+                "hostname" => search.hostname = Some(plain("hostname", &value)?.to_lowercase()),
                 "before" => {
                     let id = TokenId::parse(&value).ok_or("before must be the id of a token")?;
                     search.before = Some(id);
@@ -80,6 +82,15 @@ impl Search {
         let hostname = self.hostname.as_ref();
         hostname.is_none_or(|part| record.hostname.to_lowercase().contains(part))
     }
+}
+
+fn plain<'v>(name: &str, value: &'v str) -> Result<&'v str, String> {
+    if value.chars().count() > TEXT_LENGTH_MAX || value.chars().any(char::is_control) {
+        return Err(format!(
+            "{name} must be at most 256 characters, none of them a control character"
+        ));
+    }
+    Ok(value)
 }
 
 impl Present {

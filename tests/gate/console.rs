@@ -149,7 +149,17 @@ fn search_finds_any_token_of_any_account_with_bounded_work_for_each_page() {
     assert!(ids.windows(2).all(|pair| pair[0] > pair[1]));
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len() as u64, made);
 
-    for query in ["limit=0", "limit=201", "before=x", "before=ck-let-x", "agent=a", "offset=1"] {
+    let long = format!("hostname={}", "x".repeat(257));
+    for query in [
+        "limit=0",
+        "limit=201",
+        "before=x",
+        "before=ck-let-x",
+        "agent=a",
+        "offset=1",
+        "account=%0A",
+        &long,
+    ] {
         let call = stage.call("GET", &format!("/api/tokens?{query}")).bearer(CREDENTIAL);
         assert_eq!(call.send_to_admin().status, 400, "{query}");
     }
