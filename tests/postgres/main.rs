@@ -43,6 +43,7 @@ mod store {
     mod contract;
     mod engine;
     mod late;
+    mod plans;
     #[path = "../../../src/store/tests/mod.rs"]
     mod tests;
 }

@@ -1,5 +1,6 @@
 //! Everything that is said to the server. Each change is one statement, and so one transaction and
-//! one round trip.
+//! one round trip. Rows that a question finds first are named in an array: how many they are cannot be
+//! guessed wrong then, and no plan, however old, reads a whole table.
 
 /// The columns that a record is read from, in the order of `row::record`.
 macro_rules! record_columns {
@@ -27,21 +28,21 @@ pub(super) const RECORDS: &str =
 pub(super) const LIST_ACCOUNT: &str = concat!(
     "SELECT ",
     record_columns!(),
-    " FROM tokens WHERE id IN
-         (SELECT id FROM tokens
-          WHERE account = $1 AND id < $6 AND expires_at > $2 AND key_id = ANY($3)
-          ORDER BY id DESC LIMIT $4 OFFSET $5)
+    " FROM tokens WHERE id = ANY(ARRAY(
+         SELECT id FROM tokens
+         WHERE account = $1 AND id < $6 AND expires_at > $2 AND key_id = ANY($3)
+         ORDER BY id DESC LIMIT $4 OFFSET $5))
      ORDER BY id DESC"
 );
 
 pub(super) const LIST_AGENT: &str = concat!(
     "SELECT ",
     record_columns!(),
-    " FROM tokens WHERE id IN
-         (SELECT id FROM token_agents
-          WHERE agent = $7 AND account = $1 AND id < $6 AND expires_at > $2
-                AND key_id = ANY($3)
-          ORDER BY id DESC LIMIT $4 OFFSET $5)
+    " FROM tokens WHERE id = ANY(ARRAY(
+         SELECT id FROM token_agents
+         WHERE agent = $7 AND account = $1 AND id < $6 AND expires_at > $2
+               AND key_id = ANY($3)
+         ORDER BY id DESC LIMIT $4 OFFSET $5))
      ORDER BY id DESC"
 );
 
@@ -55,7 +56,7 @@ pub(super) const DELETE: &str = "
         DELETE FROM token_agents
         WHERE (agent, account, id) IN (SELECT unnest(agents), account, id FROM gone)
     ), uncounted AS (
-        DELETE FROM token_usage WHERE id IN (SELECT id FROM gone)
+        DELETE FROM token_usage WHERE id = $1 AND EXISTS (SELECT 1 FROM gone)
     ), fed AS (
         INSERT INTO deletions (id, transaction, account, expires_at, deleted_at)
         SELECT id, pg_current_xact_id()::text::bigint, account, greatest(expires_at, $3::bigint),
@@ -71,9 +72,9 @@ pub(super) const OWNER: &str = "SELECT account FROM tokens WHERE id = $1
 /// Two gates that sweep at once take different rows.
 pub(super) const SWEEP_RECORDS: &str = "
     WITH gone AS (
-        DELETE FROM tokens WHERE id IN
-            (SELECT id FROM tokens WHERE expires_at <= $1
-             ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+        DELETE FROM tokens WHERE id = ANY(ARRAY(
+            SELECT id FROM tokens WHERE expires_at <= $1
+            ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))
         RETURNING id, account, agents
     ), unlisted AS (
         DELETE FROM token_agents
@@ -81,13 +82,13 @@ pub(super) const SWEEP_RECORDS: &str = "
     )
     SELECT count(*) FROM gone";
 
-pub(super) const SWEEP_DELETIONS: &str = "DELETE FROM deletions WHERE id IN
-    (SELECT id FROM deletions WHERE expires_at <= $1
-     ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
+pub(super) const SWEEP_DELETIONS: &str = "DELETE FROM deletions WHERE id = ANY(ARRAY(
+    SELECT id FROM deletions WHERE expires_at <= $1
+    ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
 
-pub(super) const SWEEP_USAGE: &str = "DELETE FROM token_usage WHERE (id, permission) IN
-    (SELECT id, permission FROM token_usage WHERE expires_at <= $1
-     ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
+pub(super) const SWEEP_USAGE: &str = "DELETE FROM token_usage WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM token_usage WHERE expires_at <= $1
+    ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
 
 /// What names this history of the data: the cluster, and its timeline, which moves when a standby
 /// takes over or a backup is put back. Transaction numbers mean something only within one of them.
@@ -122,8 +123,10 @@ pub(super) const FEED_PAGE: &str = concat!(
 
 pub(super) const FEED_TRANSACTION: &str = "SELECT id FROM deletions WHERE transaction = $1";
 
-pub(super) const HOST_IS_BOUND: &str =
-    "SELECT EXISTS (SELECT 1 FROM tokens WHERE bound = ANY($1) AND expires_at > $2)";
+/// The last to expire of each host decides, and the index names it.
+pub(super) const HOST_IS_BOUND: &str = "
+    SELECT EXISTS (SELECT 1 FROM unnest($1::text[]) AS host
+                   WHERE (SELECT max(expires_at) FROM tokens WHERE bound = host) > $2)";
 
 /// In the order of the key, so that two gates never wait for each other in a circle.
 pub(super) const ADD_USAGE: &str = "

@@ -1,6 +1,6 @@
 //! A gate: the real caches, follower, keeper and decision, on a clock that somebody sets.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -50,6 +50,7 @@ pub(super) struct Gate {
     cores: [RefCell<Front>; 2],
     clock: Arc<SetClock>,
     tasks: RefCell<Vec<JoinHandle<()>>>,
+    crashed: Cell<bool>,
     /// What a gate would remember that forgot about deletions during a look-up.
     naive: RefCell<HashMap<TokenId, Rc<Record>>>,
 }
@@ -109,6 +110,7 @@ impl Gate {
             cores: Default::default(),
             clock,
             tasks: RefCell::default(),
+            crashed: Cell::new(false),
             naive: RefCell::default(),
         });
         gate.run();
@@ -147,6 +149,7 @@ impl Gate {
 
     /// Everything it knew is gone, and everything it was doing.
     pub(super) fn crash(&self) -> Ground {
+        self.crashed.set(true);
         self.tasks.borrow_mut().drain(..).for_each(|task| task.abort());
         self.streams.cut_all(Cut::Shutdown);
         Ground {
@@ -179,6 +182,10 @@ impl Gate {
             now: self.clock.now(),
         };
         let outcome = self.records.delete(deletion).await;
+        // Carried out, perhaps; but whoever has crashed meanwhile answers nobody.
+        if self.crashed.get() {
+            return;
+        }
         if let Ok(DeleteOutcome::Deleted | DeleteOutcome::AlreadyGone) = outcome {
             self.streams.cut(token.record.id, Cut::TokenRevoked);
             self.naive.borrow_mut().remove(&token.record.id);
