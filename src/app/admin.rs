@@ -51,8 +51,13 @@ pub(super) async fn serve(admin: Rc<Admin>, listener: StdTcpListener) {
     let buffers: Rc<Buffers> = Rc::default();
     let own_metrics = Arc::default();
     let count = Arc::new(ConnectionCount::new(CONNECTIONS_MAX, own_metrics));
+    let mut handed_over = admin.signals.handed_over.clone();
     loop {
-        let (stream, _, accepted) = server::accept(&listener, &count).await;
+        let (stream, _, accepted) = tokio::select! {
+            accepted = server::accept(&listener, &count) => accepted,
+            // From now on the next gate is asked how it is.
+            Ok(_) = handed_over.wait_for(|handed_over| *handed_over) => return,
+        };
         let (admin, buffers) = (Rc::clone(&admin), Rc::clone(&buffers));
         spawn_local(async move {
             let _accepted = accepted;
@@ -87,9 +92,9 @@ impl Admin {
 
     async fn serve_http(&self, stream: impl AsyncRead + AsyncWrite + Unpin, buffers: Rc<Buffers>) {
         let service = async |incoming| self.answer(incoming).await;
-        let stopped = self.signals.stopped.clone();
+        let draining = self.signals.draining.clone();
         let never = |_: &mut std::task::Context<'_>| Poll::Pending;
-        server::serve_connection(stream, SETTINGS, buffers, service, stopped, never).await;
+        server::serve_connection(stream, SETTINGS, buffers, service, draining, never).await;
     }
 
     fn is_ready(&self) -> bool {

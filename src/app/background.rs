@@ -38,6 +38,8 @@ const SWEEP_MARGIN: SignedDuration = SignedDuration::from_mins(1);
 pub(super) struct Signals {
     /// The gate takes no new requests.
     pub(super) draining: watch::Receiver<bool>,
+    /// Another gate has its sockets.
+    pub(super) handed_over: watch::Receiver<bool>,
     /// Every request has ended.
     pub(super) stopped: watch::Receiver<bool>,
 }

@@ -2,10 +2,12 @@
 //! handed to the next one. They stay open all the while, so that no connection is refused.
 
 use std::ffi::OsString;
-use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::{io, mem};
 
 use command_fds::{CommandFdExt as _, FdMapping};
 use listenfd::ListenFd;
@@ -27,30 +29,49 @@ pub struct Invocation {
     pub predecessor: Option<String>,
 }
 
-/// Listening sockets that were there before the process.
+/// Listening sockets that were there before the process. Those that nobody takes are closed with it:
+/// connections would wait in them for ever.
 pub(super) struct Inherited {
-    sockets: ListenFd,
+    sockets: Vec<io::Result<Option<TcpListener>>>,
     names: Vec<String>,
+    /// Whether they are an earlier gate's, whose configuration may have been another one.
+    of_predecessor: bool,
+}
+
+/// The next gate, in a process of its own.
+pub(super) struct Successor {
+    runs: Arc<AtomicBool>,
+}
+
+impl Successor {
+    /// Whether it has not ended.
+    pub(super) fn runs(&self) -> bool {
+        self.runs.load(Ordering::Acquire)
+    }
 }
 
 impl Inherited {
     /// What the environment names, once: later there is nothing left to take.
-    pub(super) fn take(names: Option<&str>) -> Self {
-        let sockets = ListenFd::from_env();
+    pub(super) fn take(invocation: &Invocation) -> Self {
+        let mut given = ListenFd::from_env();
+        let sockets = (0..given.len()).map(|place| given.take_tcp_listener(place)).collect();
+        let names = invocation.listener_names.as_deref();
         let names = names.map(|names| names.split(':').map(str::to_owned).collect());
-        Self { sockets, names: names.unwrap_or_default() }
+        let of_predecessor = invocation.predecessor.is_some();
+        Self { sockets, names: names.unwrap_or_default(), of_predecessor }
     }
 
     /// None.
     pub(super) fn none() -> Self {
-        Self { sockets: ListenFd::empty(), names: Vec::new() }
+        Self { sockets: Vec::new(), names: Vec::new(), of_predecessor: false }
     }
 
-    /// The socket for a listener: the one with its name, or else, when none of the sockets has a
-    /// listener's name, the one in its place among `listeners`.
+    /// The socket for a listener at `address`: the one with its name, or else, when none of the sockets
+    /// has a listener's name, the one in its place among `listeners`. Whoever gives sockets decides
+    /// their addresses, but an earlier gate's are only taken where this one is to listen as well.
     pub(super) fn socket(
         &mut self,
-        name: &str,
+        (name, address): (&str, SocketAddr),
         listeners: &[&str],
     ) -> io::Result<Option<TcpListener>> {
         let named = self.names.iter().any(|given| listeners.contains(&given.as_str()));
@@ -61,11 +82,15 @@ impl Inherited {
         };
         places.truncate(self.sockets.len());
         let Some(place) = places.iter().position(|given| *given == name) else { return Ok(None) };
-        let socket = self.sockets.take_tcp_listener(place)?;
-        if let Some(socket) = &socket {
-            socket.set_nonblocking(true)?;
+        let given = self.sockets.get_mut(place).map(|socket| mem::replace(socket, Ok(None)));
+        let Some(socket) = given.transpose()?.flatten() else { return Ok(None) };
+        let own = socket.local_addr()?;
+        let is_wanted = own == address || address.port() == 0 && own.ip() == address.ip();
+        if self.of_predecessor && !is_wanted {
+            return Ok(None);
         }
-        Ok(socket)
+        socket.set_nonblocking(true)?;
+        Ok(Some(socket))
     }
 }
 
@@ -74,7 +99,7 @@ impl Inherited {
 pub(super) fn start_successor(
     invocation: &Invocation,
     sockets: Vec<(&'static str, OwnedFd)>,
-) -> io::Result<()> {
+) -> io::Result<Successor> {
     let mut arguments = invocation.arguments.iter();
     let program = arguments.next().ok_or(io::ErrorKind::NotFound)?;
     let names: Vec<&str> = sockets.iter().map(|(name, _)| *name).collect();
@@ -89,13 +114,17 @@ pub(super) fn start_successor(
         .env(PREDECESSOR, std::process::id().to_string());
     command.fd_mappings(mappings.collect()).map_err(io::Error::other)?;
     let mut successor = command.spawn()?;
+    let runs = Arc::new(AtomicBool::new(true));
+    let told = Arc::clone(&runs);
     // Somebody has to be told how it ended, if it ends before this process does.
     std::thread::Builder::new().name("ckgate-successor".to_owned()).spawn(move || {
-        if let Ok(status) = successor.wait() {
+        let status = successor.wait();
+        told.store(false, Ordering::Release);
+        if let Ok(status) = status {
             tracing::error!(%status, "the next gate has ended: this one goes on");
         }
     })?;
-    Ok(())
+    Ok(Successor { runs })
 }
 
 /// Tells the gate that this one takes over from to drain. It is this process's parent, or gone.

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::assemble::{Assembled, Lasting, SharedLimits, assemble};
-use super::handover::{self, Inherited, Invocation};
+use super::handover::{self, Inherited, Invocation, Successor};
 use super::reload::{self, Files, Load};
 use super::traces::Spans;
 use super::{background, logging, worker};
@@ -75,6 +75,7 @@ pub struct Running {
     /// The listening sockets, to be handed to the next gate.
     sockets: Vec<(&'static str, TcpListener)>,
     draining: watch::Sender<bool>,
+    handed_over: watch::Sender<bool>,
     stopped: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
     background: JoinHandle<()>,
@@ -85,11 +86,11 @@ struct Listeners(Vec<(&'static str, TcpListener)>);
 
 /// Starts a gate. When this returns, its listeners take connections.
 pub fn start(config: Config) -> Result<Running, StartError> {
-    start_on(config, &mut Inherited::none())
+    start_on(config, Inherited::none())
 }
 
 /// The same, on sockets that are open already, as far as there are any.
-fn start_on(config: Config, inherited: &mut Inherited) -> Result<Running, StartError> {
+fn start_on(config: Config, inherited: Inherited) -> Result<Running, StartError> {
     let listeners = Listeners::bind(&config, inherited)?;
     let workers = config.server.workers;
     let drain_timeout = config.server.drain_timeout;
@@ -100,8 +101,13 @@ fn start_on(config: Config, inherited: &mut Inherited) -> Result<Running, StartE
     lasting.limit(SharedLimits::of(&config));
     let (assembled, assembled_seen) = watch::channel(Arc::new(assemble(config, &lasting)?));
     let (draining, drain_seen) = watch::channel(false);
+    let (handed_over, handed_over_seen) = watch::channel(false);
     let (stopped, stop_seen) = watch::channel(false);
-    let signals = background::Signals { draining: drain_seen.clone(), stopped: stop_seen };
+    let signals = background::Signals {
+        draining: drain_seen.clone(),
+        handed_over: handed_over_seen,
+        stopped: stop_seen,
+    };
     let background =
         background::start(assembled_seen.clone(), listeners.clone_of("admin")?, signals)?;
     let mut handles = Vec::with_capacity(workers);
@@ -128,6 +134,7 @@ fn start_on(config: Config, inherited: &mut Inherited) -> Result<Running, StartE
         lasting,
         assembled,
         draining,
+        handed_over,
         stopped,
         workers: handles,
         background,
@@ -139,7 +146,7 @@ fn start_on(config: Config, inherited: &mut Inherited) -> Result<Running, StartE
 /// On SIGHUP, and when a file of the configuration changes, `load` is asked for it again.
 /// On SIGUSR2 the program is started again with the same sockets, and takes over once it listens.
 pub fn serve(config: Config, load: Load, invocation: &Invocation) -> Result<(), StartError> {
-    let mut inherited = Inherited::take(invocation.listener_names.as_deref());
+    let inherited = Inherited::take(invocation);
     handover::raise_descriptor_limit();
     let audit = config.audit.file.as_deref().map(AuditLog::open).transpose()?;
     let log = logging::init(&config.log, audit, Spans::start(&config.traces)?);
@@ -158,7 +165,7 @@ pub fn serve(config: Config, load: Load, invocation: &Invocation) -> Result<(), 
             listen(SignalKind::user_defined2())?,
         )
     };
-    let running = start_on(config, &mut inherited)?;
+    let running = start_on(config, inherited)?;
     tracing::info!(
         listen.public = %running.public,
         listen.admin = %running.admin,
@@ -168,8 +175,10 @@ pub fn serve(config: Config, load: Load, invocation: &Invocation) -> Result<(), 
         version = env!("CARGO_PKG_VERSION"),
         "listening"
     );
-    handover::relieve(invocation);
+    // In this order: the earlier gate is not the service any more when it ends.
     handover::tell_systemd(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
+    handover::relieve(invocation);
+    let mut successor = None;
     runtime.block_on(async {
         let mut look = tokio::time::interval(reload::INTERVAL);
         loop {
@@ -177,13 +186,17 @@ pub fn serve(config: Config, load: Load, invocation: &Invocation) -> Result<(), 
                 _ = terminate.recv() => return,
                 _ = interrupt.recv() => return,
                 _ = hangup.recv() => files.reload(&running, &log),
-                _ = hand_over.recv() => running.hand_over(invocation),
+                _ = hand_over.recv() => running.hand_over(invocation, &mut successor),
                 _ = look.tick() => if files.have_changed() { files.reload(&running, &log) },
             }
         }
     });
     tracing::info!("draining");
-    handover::tell_systemd(&[NotifyState::Stopping]);
+    if successor.as_ref().is_some_and(Successor::runs) {
+        let _ = running.handed_over.send(true);
+    } else {
+        handover::tell_systemd(&[NotifyState::Stopping]);
+    }
     running.stop();
     tracing::info!("stopped");
     Ok(())
@@ -208,8 +221,12 @@ impl Running {
         self.control
     }
 
-    /// Starts the next gate on the same sockets. If it cannot be started, this one goes on alone.
-    fn hand_over(&self, invocation: &Invocation) {
+    /// Starts the next gate on the same sockets, unless there is one already. If it cannot be started,
+    /// this one goes on alone.
+    fn hand_over(&self, invocation: &Invocation, successor: &mut Option<Successor>) {
+        if successor.as_ref().is_some_and(Successor::runs) {
+            return tracing::warn!("the next gate is starting already");
+        }
         let sockets = self.sockets.iter().map(|(name, socket)| {
             let socket = socket.try_clone()?;
             Ok::<_, io::Error>((*name, OwnedFd::from(socket)))
@@ -218,7 +235,10 @@ impl Running {
             .collect::<Result<Vec<_>, _>>()
             .and_then(|sockets| handover::start_successor(invocation, sockets));
         match started {
-            Ok(()) => tracing::info!("the next gate was started"),
+            Ok(next) => {
+                *successor = Some(next);
+                tracing::info!("the next gate was started");
+            }
             Err(error) => tracing::error!(%error, "the next gate cannot be started"),
         }
     }
@@ -253,7 +273,7 @@ impl Running {
 }
 
 impl Listeners {
-    fn bind(config: &Config, inherited: &mut Inherited) -> Result<Self, StartError> {
+    fn bind(config: &Config, mut inherited: Inherited) -> Result<Self, StartError> {
         let listen = &config.listen;
         let wanted = [
             ("public", Some(listen.public)),
@@ -267,7 +287,7 @@ impl Listeners {
         let names: Vec<&str> = wanted.iter().map(|(name, _)| *name).collect();
         let mut sockets = Vec::with_capacity(wanted.len());
         for (name, address) in wanted {
-            let socket = match inherited.socket(name, &names) {
+            let socket = match inherited.socket((name, address), &names) {
                 Ok(None) => server::bind(address),
                 open => {
                     open.and_then(|socket| socket.ok_or_else(|| io::ErrorKind::NotFound.into()))

@@ -106,3 +106,23 @@ fn line_that_a_crash_cut_short_is_taken_away() {
     write(&path, 10, 12);
     assert_eq!(problems(&[path]), Vec::<String>::new());
 }
+
+/// A gate that drains and the one that has taken over write at the same time.
+#[test]
+fn logs_that_are_open_twice_make_one_chain() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("audit.log");
+    let logs = [AuditLog::open(&path).unwrap(), AuditLog::open(&path).unwrap()];
+    std::thread::scope(|scope| {
+        for log in &logs {
+            scope.spawn(|| {
+                for number in 0..40 {
+                    log.append(&format!(r#"{{"message":"entry {number}"}}"#));
+                    log.flush();
+                }
+            });
+        }
+    });
+    let verdict = verify(std::slice::from_ref(&path)).unwrap();
+    assert_eq!((verdict.entries, verdict.problems), (80, Vec::<String>::new()));
+}

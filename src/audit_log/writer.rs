@@ -1,6 +1,6 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -43,11 +43,11 @@ struct Entries {
     writing: bool,
 }
 
-/// The file, and where the chain has come to.
-struct Open {
+/// Where the log is, and where its chain has come to.
+struct Chain {
     path: PathBuf,
-    file: File,
-    inode: u64,
+    /// Held by whoever appends: a gate and the one that takes over from it do so at the same time.
+    turn: File,
     head: Head,
 }
 
@@ -56,11 +56,11 @@ impl AuditLog {
     /// thread of their own.
     pub fn open(path: &Path) -> Result<Self, AuditLogError> {
         let failed = |source| AuditLogError { path: path.to_owned(), source };
-        let open = Open::at(path).map_err(failed)?;
+        let chain = Chain::at(path).map_err(failed)?;
         let waiting = Arc::new(Waiting::default());
         let writer = Arc::clone(&waiting);
         let thread = std::thread::Builder::new().name("ckgate-audit".to_owned());
-        thread.spawn(move || writer.write_on(open)).map_err(failed)?;
+        thread.spawn(move || writer.write_on(chain)).map_err(failed)?;
         Ok(Self(waiting))
     }
 
@@ -98,7 +98,7 @@ impl Waiting {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_on(&self, mut open: Open) {
+    fn write_on(&self, mut chain: Chain) {
         let mut failing = false;
         loop {
             let mut entries = self.lock();
@@ -112,7 +112,7 @@ impl Waiting {
             let lost = std::mem::take(&mut entries.lost);
             entries.writing = true;
             drop(entries);
-            let written = open.write(&fields, lost);
+            let written = chain.write(&fields, lost);
             if let Err(error) = &written {
                 if !failing {
                     tracing::error!(%error, "the audit log cannot be written");
@@ -130,28 +130,46 @@ impl Waiting {
     }
 }
 
-impl Open {
+impl Chain {
     fn at(path: &Path) -> io::Result<Self> {
-        let kept = match fs::read_to_string(head_path(path)) {
+        let turn = open_file(&path.with_added_extension("lock"))?;
+        let mut chain = Self { path: path.to_owned(), turn, head: Head::default() };
+        chain.in_turn(Self::catch_up)?;
+        Ok(chain)
+    }
+
+    fn write(&mut self, fields: &str, lost: u64) -> io::Result<()> {
+        self.in_turn(|chain| chain.append(fields, lost))
+    }
+
+    /// Does something while nobody else appends.
+    fn in_turn<T>(&mut self, act: impl FnOnce(&mut Self) -> io::Result<T>) -> io::Result<T> {
+        self.turn.lock()?;
+        let done = act(self);
+        self.turn.unlock()?;
+        done
+    }
+
+    /// Goes to where the chain is now, wherever the file was moved, and whoever wrote last.
+    fn catch_up(&mut self) -> io::Result<File> {
+        let kept = match fs::read_to_string(head_path(&self.path)) {
             Ok(text) => Head::from_text(&text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        let mut file = open_file(path)?;
+        let mut file = open_file(&self.path)?;
         let last = last_entry(&mut file)?;
         // Whoever has cut the log short is found out by the number that is missing.
-        let head = match (kept, last) {
-            (Some(kept), Some(last)) if last.number >= kept.number => last,
-            (Some(kept), _) => kept,
-            (None, Some(last)) => last,
-            (None, None) => Head::default(),
-        };
-        let inode = file.metadata()?.ino();
-        Ok(Self { path: path.to_owned(), file, inode, head })
+        for found in [kept, last].into_iter().flatten() {
+            if found.number >= self.head.number {
+                self.head = found;
+            }
+        }
+        Ok(file)
     }
 
-    fn write(&mut self, fields: &str, lost: u64) -> io::Result<()> {
-        self.follow_rotation()?;
+    fn append(&mut self, fields: &str, lost: u64) -> io::Result<()> {
+        let mut file = self.catch_up()?;
         let (mut lines, mut head) = (String::with_capacity(fields.len() * 2), self.head.clone());
         for fields in fields.lines() {
             head.append(fields, &mut lines);
@@ -159,22 +177,12 @@ impl Open {
         if lost > 0 {
             head.append(&format!(r#""message":"entries lost","lost":{lost}"#), &mut lines);
         }
-        self.file.write_all(lines.as_bytes())?;
-        self.file.sync_data()?;
+        file.write_all(lines.as_bytes())?;
+        file.sync_data()?;
         self.head = head;
         let beside = self.path.with_added_extension("head.new");
         fs::write(&beside, self.head.to_text())?;
         fs::rename(beside, head_path(&self.path))
-    }
-
-    /// Goes on in a new file when the old one was moved away.
-    fn follow_rotation(&mut self) -> io::Result<()> {
-        let found = fs::metadata(&self.path);
-        if !found.is_ok_and(|found| found.ino() == self.inode) {
-            self.file = open_file(&self.path)?;
-            self.inode = self.file.metadata()?.ino();
-        }
-        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use http::header::CONNECTION;
@@ -11,6 +12,7 @@ use http::{Method, Request, Response, Version};
 use http_body::{Body, Frame};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::body::{Arrivals, RequestBody};
 use super::head::{Malformed, RequestHead};
@@ -21,6 +23,9 @@ use crate::headers;
 
 /// What a client that expects it is told before its body is read.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+/// How long a kept connection may still bring a request when the gate drains: one may be on its way,
+/// and is answered. A connection that has not brought any has the time that it has for its first.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
 /// Above this nothing more is put behind what waits to be written.
 const OUT_BYTES_MAX: usize = 16 << 10;
 
@@ -64,7 +69,7 @@ struct AskedFor {
 }
 
 /// Serves one connection to its end: until the client or an answer closes it, the gate drains and
-/// the answer under way is done, or `watchdog` wants it ended.
+/// what it brings at once is answered, or `watchdog` wants it ended.
 pub async fn serve_connection<IO, S, B>(
     stream: IO,
     settings: ConnectionSettings,
@@ -84,12 +89,22 @@ pub async fn serve_connection<IO, S, B>(
         // An error means that whoever could ask is gone: as good as being asked.
         let _ = waiting.wait_for(|draining| *draining).await;
     });
+    let (mut drains, mut is_first) = (false, true);
     loop {
-        let next = poll_fn(|cx| match connection.wire.poll_head(cx) {
-            Poll::Pending => drain.as_mut().poll(cx).map(|()| None),
-            next @ Poll::Ready(_) => next,
+        let next = poll_fn(|cx| {
+            if !drains && drain.as_mut().poll(cx).is_ready() {
+                drains = true;
+                if !is_first {
+                    connection.wire.await_head_until(Instant::now() + LAST_REQUEST);
+                }
+            }
+            connection.wire.poll_head(cx)
         });
-        let Some(next) = next.await else { return };
+        let Some(next) = next.await else {
+            // One that is on its way all the same is not to be answered with a reset.
+            return if drains { connection.wire.close().await };
+        };
+        is_first = false;
         match connection.answer(next, &service, &draining).await {
             Ok(true) => connection.wire.await_head(),
             Ok(false) => return connection.wire.close().await,

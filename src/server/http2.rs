@@ -107,7 +107,8 @@ pub async fn serve_http2<S, F, B, W>(
         let drained = draining.wait_for(|draining| *draining);
         let idle = activity.idle_for(settings.header_timeout, settings.keep_alive_timeout);
         tokio::select! {
-            _ = drained => {}
+            // A connection that was taken is served once.
+            _ = drained => activity.had_any(settings.header_timeout).await,
             () = idle => {}
         }
     });
@@ -147,6 +148,16 @@ impl Activity {
         self.had_any.set(true);
         self.changed.notify_waiters();
         Open(Rc::clone(self))
+    }
+
+    /// Ends when there has been a request, at the latest after `limit`.
+    async fn had_any(&self, limit: Duration) {
+        let began = async {
+            while !self.had_any.get() {
+                self.changed.notified().await;
+            }
+        };
+        let _ = tokio::time::timeout(limit, began).await;
     }
 
     /// Ends when no request has been under way for `later`, or for `at_first` before there was any.

@@ -102,6 +102,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.deadline.set(Instant::now() + self.settings.keep_alive_timeout);
     }
 
+    /// A request that has not begun yet must begin until then, if it had longer.
+    pub(super) fn await_head_until(&mut self, latest: Instant) {
+        if self.held.is_empty() {
+            self.deadline.set(self.deadline.at().min(latest));
+        }
+    }
+
     /// The next request; `None` when the connection has ended, or did not bring one in time.
     pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Option<Next>> {
         loop {
