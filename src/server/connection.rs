@@ -102,7 +102,9 @@ pub async fn serve_connection<IO, S, B>(
         });
         let Some(next) = next.await else {
             // One that is on its way all the same is not to be answered with a reset.
-            return if drains { connection.wire.close().await };
+            return if drains {
+                connection.wire.close().await
+            };
         };
         is_first = false;
         match connection.answer(next, &service, &draining).await {

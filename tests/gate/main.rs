@@ -31,6 +31,7 @@ mod forwarding;
 mod handover;
 mod hostname;
 mod limits;
+mod load;
 mod openapi;
 mod operations;
 mod owners;
