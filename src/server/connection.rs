@@ -101,10 +101,11 @@ pub async fn serve_connection<IO, S, B>(
             connection.wire.poll_head(cx)
         });
         let Some(next) = next.await else {
-            // One that is on its way all the same is not to be answered with a reset.
-            return if drains {
-                connection.wire.close().await
-            };
+            if drains {
+                // One that is on its way all the same is not to be answered with a reset.
+                connection.wire.close().await;
+            }
+            return;
         };
         is_first = false;
         match connection.answer(next, &service, &draining).await {

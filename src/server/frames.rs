@@ -6,13 +6,14 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::farewell::Farewell;
 use super::wire::Buffers;
 use crate::telemetry::Metrics;
 
@@ -34,6 +35,9 @@ const RST_STREAM: u8 = 3;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 
+/// The bits of a stream's number.
+const STREAM_MAX: u32 = u32::MAX >> 1;
+
 /// Limits of an HTTP/2 connection's frames.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FrameSettings {
@@ -49,7 +53,11 @@ pub(super) struct FrameWatch<S> {
     settings: FrameSettings,
     buffers: Rc<Buffers>,
     frames: Frames,
+    /// Through what is sent.
+    sent: Walk,
     metrics: Arc<Metrics>,
+    /// A client that floods is being told so.
+    farewell: Option<Farewell>,
     /// When the head or frame of this number must have ended.
     unfinished: Option<(u64, Pin<Box<Sleep>>)>,
     stall: Option<Pin<Box<Sleep>>>,
@@ -58,7 +66,9 @@ pub(super) struct FrameWatch<S> {
 /// Where in the client's frames a connection is, and how many more it may send.
 #[derive(Debug)]
 pub(crate) struct Frames {
-    at: At,
+    walk: Walk,
+    /// The highest stream that was begun.
+    last_stream: u32,
     /// Whether the header block that began is still to be continued.
     in_header_block: bool,
     /// Counts heads and frames.
@@ -66,6 +76,12 @@ pub(crate) struct Frames {
     allowance: u32,
     sent_bytes: u32,
     refilled: Instant,
+}
+
+/// A walk through bytes from frame to frame.
+#[derive(Debug)]
+struct Walk {
+    at: At,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -90,11 +106,50 @@ enum Weight {
 
 const NO_HEADER: At = At::Header { bytes: [0; 9], filled: 0 };
 
+impl Walk {
+    /// The header of the next frame that begins in `bytes`, which are then those behind it.
+    fn next(&mut self, bytes: &mut &[u8]) -> Option<[u8; 9]> {
+        while let [first, rest @ ..] = *bytes {
+            match &mut self.at {
+                At::Payload { left, .. } => {
+                    let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                    *bytes = bytes.get(taken..).unwrap_or_default();
+                    *left -= u32::try_from(taken).unwrap_or(u32::MAX);
+                    if *left == 0 {
+                        self.at = NO_HEADER;
+                    }
+                }
+                At::Header { bytes: header, filled } => {
+                    if let Some(place) = header.get_mut(*filled) {
+                        *place = *first;
+                    }
+                    *filled += 1;
+                    *bytes = rest;
+                    if *filled == header.len() {
+                        let [high, middle, low, kind, ..] = *header;
+                        let (header, left) = (*header, u32::from_be_bytes([0, high, middle, low]));
+                        let payload = At::Payload { left, is_data: kind == DATA };
+                        self.at = if left == 0 { NO_HEADER } else { payload };
+                        return Some(header);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether no frame has begun and not ended.
+    fn is_between(&self) -> bool {
+        matches!(self.at, At::Header { filled: 0, .. })
+    }
+}
+
 impl Frames {
     /// A connection whose preface is still to come.
     pub(crate) fn begin(now: Instant) -> Self {
         Self {
-            at: At::Payload { left: PREFACE_BYTES, is_data: false },
+            walk: Walk { at: At::Payload { left: PREFACE_BYTES, is_data: false } },
+            last_stream: 0,
             in_header_block: false,
             number: 0,
             allowance: ALLOWANCE_MAX,
@@ -105,7 +160,7 @@ impl Frames {
 
     /// Whether something has begun that should end soon: a head, or a frame of no data.
     fn is_unfinished(&self) -> bool {
-        let within = match self.at {
+        let within = match self.walk.at {
             At::Header { filled, .. } => filled > 0,
             At::Payload { is_data, .. } => !is_data,
         };
@@ -125,46 +180,27 @@ impl Frames {
 
     /// Follows the client's frames through `bytes`.
     pub(crate) fn pass(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), Flood> {
-        while let [first, rest @ ..] = bytes {
-            match &mut self.at {
-                At::Payload { left, .. } => {
-                    let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
-                    bytes = bytes.get(taken..).unwrap_or_default();
-                    *left -= u32::try_from(taken).unwrap_or(u32::MAX);
-                    if *left == 0 {
-                        self.at = NO_HEADER;
-                    }
-                }
-                At::Header { bytes: header, filled } => {
-                    if let Some(place) = header.get_mut(*filled) {
-                        *place = *first;
-                    }
-                    *filled += 1;
-                    bytes = rest;
-                    if *filled == header.len() {
-                        let header = *header;
-                        self.begin_frame(header, now)?;
-                    }
-                }
-            }
+        while let Some(header) = self.walk.next(&mut bytes) {
+            self.begin_frame(header, now)?;
         }
         Ok(())
     }
 
     fn begin_frame(&mut self, header: [u8; 9], now: Instant) -> Result<(), Flood> {
-        let [high, middle, low, kind, flags, ..] = header;
-        let length = u32::from_be_bytes([0, high, middle, low]);
+        let [high, middle, low, kind, flags, stream @ ..] = header;
+        let is_empty = [high, middle, low] == [0; 3];
         if kind == HEADERS || kind == CONTINUATION {
             self.in_header_block = flags & END_HEADERS == 0;
+        }
+        if kind == HEADERS {
+            self.last_stream = self.last_stream.max(u32::from_be_bytes(stream) & STREAM_MAX);
         }
         if kind != CONTINUATION {
             self.number += 1;
         }
-        let is_data = kind == DATA;
-        self.at = if length == 0 { NO_HEADER } else { At::Payload { left: length, is_data } };
         self.weigh(
             match kind {
-                DATA if length > 0 => Weight::Brings,
+                DATA if !is_empty => Weight::Brings,
                 HEADERS => Weight::Brings,
                 // What it takes back had to be begun.
                 RST_STREAM => Weight::Costs(4),
@@ -199,7 +235,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FrameWatch<S> {
         metrics: Arc<Metrics>,
     ) -> Self {
         let frames = Frames::begin(Instant::now());
-        Self { stream, settings, buffers, frames, metrics, unfinished: None, stall: None }
+        let sent = Walk { at: NO_HEADER };
+        let (farewell, unfinished, stall) = (None, None, None);
+        Self { stream, settings, buffers, frames, sent, metrics, farewell, unfinished, stall }
+    }
+
+    /// A client that floods is told why its connection ends, if the frame that is being sent to it has
+    /// an end: otherwise it takes nothing anyhow.
+    fn poll_told(&mut self, cx: &mut Context<'_>, farewell: Farewell) -> Poll<io::Error> {
+        if self.sent.is_between() {
+            let farewell = self.farewell.insert(farewell);
+            ready!(farewell.poll(cx, &mut self.stream, &self.buffers));
+        }
+        Poll::Ready(io::Error::new(io::ErrorKind::InvalidData, Flood))
+    }
+
+    /// Takes note of what was sent to the client.
+    fn note_sent(&mut self, mut bytes: &[u8]) {
+        self.frames.sent(bytes.len());
+        while self.sent.next(&mut bytes).is_some() {}
     }
 
     fn poll_unfinished(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
@@ -238,6 +292,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Read for FrameWatch<S> {
         mut cursor: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if let Some(farewell) = this.farewell.take() {
+            return this.poll_told(cx, farewell).map(Err);
+        }
         let buffers = Rc::clone(&this.buffers);
         let mut scratch = buffers.read.borrow_mut();
         scratch.resize(READ_BYTES, 0);
@@ -246,9 +303,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Read for FrameWatch<S> {
         if Pin::new(&mut this.stream).poll_read(cx, &mut buffer)?.is_pending() {
             return this.poll_unfinished(cx).map(Err);
         }
-        if let Err(flood) = this.frames.pass(buffer.filled(), Instant::now()) {
+        if this.frames.pass(buffer.filled(), Instant::now()).is_err() {
+            drop(scratch);
             this.metrics.http2_floods.inc();
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, flood)));
+            return this.poll_told(cx, Farewell::to(this.frames.last_stream)).map(Err);
         }
         if !this.frames.is_unfinished() {
             this.unfinished = None;
@@ -265,9 +323,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Write for FrameWatch<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.farewell.is_some() {
+            // Nothing comes behind the last words.
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
         if let Poll::Ready(Ok(length)) = written {
-            this.frames.sent(length);
+            this.note_sent(bytes.get(..length).unwrap_or_default());
         }
         this.progress(cx, written)
     }
@@ -278,9 +340,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Write for FrameWatch<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.farewell.is_some() {
+            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
+        }
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
-        if let Poll::Ready(Ok(length)) = written {
-            this.frames.sent(length);
+        if let Poll::Ready(Ok(mut left)) = written {
+            for slice in slices {
+                let sent = slice.get(..left.min(slice.len())).unwrap_or_default();
+                left -= sent.len();
+                this.note_sent(sent);
+            }
         }
         this.progress(cx, written)
     }
@@ -291,13 +360,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Write for FrameWatch<S> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.farewell.is_some() {
+            return Poll::Ready(Ok(()));
+        }
         let flushed = Pin::new(&mut this.stream).poll_flush(cx);
         this.progress(cx, flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let ended = Pin::new(&mut this.stream).poll_shutdown(cx);
-        this.progress(cx, ended)
+        let farewell = this.farewell.get_or_insert_with(Farewell::without_words);
+        farewell.poll(cx, &mut this.stream, &this.buffers).map(Ok)
     }
 }

@@ -9,6 +9,7 @@
 mod body;
 mod chunked;
 mod connection;
+mod farewell;
 mod frames;
 mod head;
 mod http2;

@@ -164,7 +164,7 @@ impl Frames {
                 }
             }
             let mut buffer = [0; 16 * 1024];
-            match self.stream.read(&mut buffer) {
+            match self.read(&mut buffer) {
                 Ok(0) => return None,
                 Ok(length) => self.pending.extend_from_slice(&buffer[..length]),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
@@ -172,6 +172,21 @@ impl Frames {
                 }
                 Err(_) => return None,
             }
+        }
+    }
+
+    /// Reads what has come, also when nothing can be sent any more.
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let rustls::StreamOwned { conn, sock } = &mut self.stream;
+        loop {
+            match conn.reader().read(buffer) {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                read => return read,
+            }
+            if conn.read_tls(sock)? == 0 {
+                return Ok(0);
+            }
+            conn.process_new_packets().map_err(std::io::Error::other)?;
         }
     }
 

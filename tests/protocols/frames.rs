@@ -9,6 +9,9 @@ use super::harness::{A, DEADLINE, Gate, HOST, ORIGIN, Pki, Recorder, agent_path,
 
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
+const PROTOCOL_ERROR: u32 = 1;
+const STREAM_CLOSED: u32 = 5;
+const ENHANCE_YOUR_CALM: u32 = 11;
 /// As many as each attack consists of.
 const FLOOD: u32 = 20_000;
 
@@ -41,9 +44,28 @@ impl Stage {
         ])
     }
 
-    /// Sends a flood, piece by piece, until the connection takes no more of it.
+    /// Sends a flood, piece by piece, until the connection takes no more of it and says why.
     #[track_caller]
     fn flood(&mut self, what: &str, before: &[u8], piece: impl Fn(u32) -> Vec<u8>) {
+        let code = self.flooded(what, before, piece);
+        assert_eq!(code, Some(ENHANCE_YOUR_CALM), "{what}");
+    }
+
+    /// The same with frames that are errors, and may be told as such.
+    #[track_caller]
+    fn flood_of_errors(&mut self, what: &str, piece: impl Fn(u32) -> Vec<u8>) {
+        let code = self.flooded(what, &[], piece);
+        let told = [PROTOCOL_ERROR, STREAM_CLOSED, ENHANCE_YOUR_CALM];
+        assert!(code.is_some_and(|code| told.contains(&code)), "{what}: {code:?}");
+    }
+
+    #[track_caller]
+    fn flooded(
+        &mut self,
+        what: &str,
+        before: &[u8],
+        piece: impl Fn(u32) -> Vec<u8>,
+    ) -> Option<u32> {
         let mut frames = Frames::open(self.gate.public(), &self.pki);
         frames.send_raw(before);
         let (start, mut sent) = (Instant::now(), 0);
@@ -55,11 +77,12 @@ impl Stage {
             sent += 50;
             assert!(start.elapsed() < DEADLINE, "{what}: the gate takes its time with {sent}");
         }
-        frames.until_end();
+        let code = frames.until_end();
         // The system's own buffers take some that the gate never reads.
         assert!(sent < FLOOD, "{what}: all of {sent} were taken");
         let call = self.gate.call("GET", &agent_path(A, "/messages")).token(&self.token);
         assert_eq!(self.other.send(&call).status, 200, "{what}: another connection");
+        code
     }
 }
 
@@ -99,7 +122,7 @@ fn flood_of_requests_that_are_taken_back_ends_the_connection() {
 fn flood_of_errors_that_the_gate_answers_with_a_reset_ends_the_connection() {
     let mut stage = Stage::set();
     let head = stage.head("GET");
-    stage.flood("no window", &[], |n| {
+    stage.flood_of_errors("no window", |n| {
         let stream = 2 * n + 1;
         [
             frame(HEADERS, END_HEADERS | END_STREAM, stream, &head),
@@ -107,12 +130,12 @@ fn flood_of_errors_that_the_gate_answers_with_a_reset_ends_the_connection() {
         ]
         .concat()
     });
-    stage.flood("data after the end", &[], |n| {
+    stage.flood_of_errors("data after the end", |n| {
         let stream = 2 * n + 1;
         [frame(HEADERS, END_HEADERS | END_STREAM, stream, &head), frame(DATA, 0, stream, b"x")]
             .concat()
     });
-    stage.flood("depends on itself", &[], |n| {
+    stage.flood_of_errors("depends on itself", |n| {
         let stream = 2 * n + 1;
         let priority = [&stream.to_be_bytes()[..], &[16]].concat();
         [frame(HEADERS, END_HEADERS | END_STREAM, stream, &head), frame(2, 0, stream, &priority)]

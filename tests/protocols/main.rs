@@ -13,6 +13,7 @@ mod judge;
 mod requests;
 
 mod certificates;
+mod conformance;
 mod frames;
 mod heads;
 mod parity;
