@@ -89,6 +89,7 @@ pub struct CacheLabels {
 #[derive(Debug)]
 pub struct OperationCounters {
     name: Box<str>,
+    route: Box<str>,
     metrics: Arc<Metrics>,
     forwarded: OnceCell<Counter>,
     answered: OnceCell<Counter>,
@@ -98,12 +99,19 @@ pub struct OperationCounters {
 }
 
 impl OperationCounters {
-    /// The counters of the operation of this name, out of the route table.
+    /// The counters of the operation of this name and path template, out of the route table.
     #[must_use]
-    pub fn new(name: &str, metrics: Arc<Metrics>) -> Self {
+    pub fn new(name: &str, route: &str, metrics: Arc<Metrics>) -> Self {
         let [forwarded, answered, judged, refused, failed] =
             std::array::from_fn(|_| OnceCell::new());
-        Self { name: name.into(), metrics, forwarded, answered, judged, refused, failed }
+        let (name, route) = (name.into(), route.into());
+        Self { name, route, metrics, forwarded, answered, judged, refused, failed }
+    }
+
+    /// The operation's path template.
+    #[must_use]
+    pub fn route(&self) -> &str {
+        &self.route
     }
 
     /// The operation's name.

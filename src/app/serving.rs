@@ -95,6 +95,10 @@ impl Serving {
 }
 
 impl Door {
+    fn connection(&self) -> Rc<Connection> {
+        Rc::new(Connection::new(self.client).within_tls(self.identity.is_some()))
+    }
+
     /// Whether the certificate that was shown is for the host that is asked for (RFC 9110 §7.4).
     fn is_for(&self, request: &Request<RequestBody>) -> Result<(), Malformed> {
         let Some(identity) = &self.identity else { return Ok(()) };
@@ -159,7 +163,7 @@ impl Worker {
         door: Door,
     ) {
         let settings = self.serving().assembled.connection;
-        let connection = Rc::new(Connection::new(door.client));
+        let connection = door.connection();
         let service = async |incoming| self.serving().answer(&door, &connection, incoming).await;
         let watchdog = |cx: &mut Context<'_>| poll_wanted(&connection, cx);
         let (buffers, draining) = (Rc::clone(&self.buffers), self.draining.clone());
@@ -182,7 +186,7 @@ impl Worker {
         let door = Rc::new(door);
         server::serve_http2(stream, settings, core, |incoming| {
             let serving = self.serving();
-            let (door, connection) = (Rc::clone(&door), Rc::new(Connection::new(door.client)));
+            let (door, connection) = (Rc::clone(&door), door.connection());
             let watched = Rc::clone(&connection);
             let answer = async move { serving.answer(&door, &connection, incoming).await };
             (answer, move |cx: &mut Context<'_>| poll_wanted(&watched, cx))

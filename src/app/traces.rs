@@ -6,12 +6,14 @@ use std::net::{TcpStream, ToSocketAddrs as _};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use http::Uri;
+use http::uri::Authority;
 use jiff::Timestamp;
 use rustls::{ClientConnection, StreamOwned};
 use serde_json::{Value, json};
 
 use super::running::StartError;
-use crate::audit::{FieldName, Fields, Finished};
+use crate::audit::{FieldName, Fields, Finished, TraceFacts};
 use crate::config::{Collector, Traces};
 use crate::tls::PeerTls;
 
@@ -33,10 +35,12 @@ pub(super) struct Spans {
 }
 
 /// What is known of a request at its end.
-#[derive(Default)]
 struct RequestSpan {
     ended: Timestamp,
     fields: Vec<(&'static str, Value)>,
+    /// The path template of its operation.
+    route: Option<String>,
+    facts: Option<TraceFacts>,
 }
 
 impl Spans {
@@ -57,7 +61,9 @@ impl Spans {
         if !event.request_id().is_traced() {
             return;
         }
-        let mut span = RequestSpan { ended: now, fields: Vec::with_capacity(24) };
+        let fields = Vec::with_capacity(24);
+        let (route, facts) = (event.route().map(str::to_owned), event.traced().cloned());
+        let mut span = RequestSpan { ended: now, fields, route, facts };
         event.record(&mut span);
         // A collector that does not keep up costs spans, never requests.
         let _ = self.sender.try_send(span);
@@ -77,7 +83,8 @@ impl RequestSpan {
         self.field(name)?.as_u64().map(i128::from)
     }
 
-    /// The request's own span, and that of its request upstream, in OTLP's JSON.
+    /// The request's own span, and that of its request upstream, in OTLP's JSON; the attributes are those
+    /// of OpenTelemetry's conventions for HTTP, and the gate's own.
     fn to_json(&self) -> Vec<Value> {
         let id = self.text("request.id").unwrap_or_default();
         let (trace, half) = (id, id.get(17..).unwrap_or_default());
@@ -85,9 +92,35 @@ impl RequestSpan {
         let ended = self.ended.as_nanosecond();
         let began = ended - self.micros("duration_us").unwrap_or(0) * 1000;
         let method = self.text("http.request.method").unwrap_or_default();
-        let operation = self.text("operation").unwrap_or_default();
-        let status = self.field("http.response.status_code").and_then(Value::as_u64).unwrap_or(0);
-        let mut attributes: Vec<Value> = Vec::new();
+        let name =
+            self.route.as_ref().map_or_else(|| method.to_owned(), |r| format!("{method} {r}"));
+        let mut spans = vec![json!({
+            "traceId": trace, "spanId": server, "name": name, "kind": 2,
+            "startTimeUnixNano": began.to_string(), "endTimeUnixNano": ended.to_string(),
+            "attributes": self.server_attributes(),
+            "status": {"code": if self.status("http.response.status_code") >= 500 { 2 } else { 0 }},
+        })];
+        if let (Some(sent), Some(took)) =
+            (self.micros("upstream.began_us"), self.micros("upstream.duration_us"))
+        {
+            let sent = began + sent * 1000;
+            spans.push(json!({
+                "traceId": trace, "spanId": client, "parentSpanId": server, "name": method, "kind": 3,
+                "startTimeUnixNano": sent.to_string(),
+                "endTimeUnixNano": (sent + took * 1000).to_string(),
+                "attributes": self.client_attributes(),
+                "status": {"code": if self.status("upstream.status_code") >= 400 { 2 } else { 0 }},
+            }));
+        }
+        spans
+    }
+
+    fn status(&self, name: &str) -> u64 {
+        self.field(name).and_then(Value::as_u64).unwrap_or(0)
+    }
+
+    fn server_attributes(&self) -> Vec<Value> {
+        let mut attributes = Vec::with_capacity(20);
         for (name, value) in &self.fields {
             let name = match *name {
                 name @ ("http.request.method"
@@ -105,29 +138,49 @@ impl RequestSpan {
             };
             attributes.push(attribute(name, value));
         }
-        let code = if status >= 500 { 2 } else { 0 };
-        let mut spans = vec![json!({
-            "traceId": trace, "spanId": server, "name": format!("{method} {operation}"), "kind": 2,
-            "startTimeUnixNano": began.to_string(), "endTimeUnixNano": ended.to_string(),
-            "attributes": attributes, "status": {"code": code},
-        })];
-        if let (Some(sent), Some(took)) =
-            (self.micros("upstream.began_us"), self.micros("upstream.duration_us"))
-        {
-            let sent = began + sent * 1000;
-            let status = self.field("upstream.status_code").cloned().unwrap_or(Value::Null);
-            let attributes = [
-                attribute("http.request.method", &Value::from(method)),
-                attribute("http.response.status_code", &status),
-            ];
-            spans.push(json!({
-                "traceId": trace, "spanId": client, "parentSpanId": server, "name": method, "kind": 3,
-                "startTimeUnixNano": sent.to_string(),
-                "endTimeUnixNano": (sent + took * 1000).to_string(),
-                "attributes": attributes, "status": {"code": 0},
-            }));
+        let mut add = |name, value: Value| attributes.push(attribute(name, &value));
+        if let Some(route) = &self.route {
+            add("http.route", route.as_str().into());
         }
-        spans
+        let status = self.status("http.response.status_code");
+        if status >= 500 && self.field("deny.reason").is_none() {
+            add("error.type", status.to_string().into());
+        }
+        let Some(facts) = &self.facts else { return attributes };
+        let scheme = if facts.is_tls { "https" } else { "http" };
+        let version = if facts.version == http::Version::HTTP_2 { "2" } else { "1.1" };
+        add("url.scheme", scheme.into());
+        add("network.protocol.name", "http".into());
+        add("network.protocol.version", version.into());
+        let host = facts.host.as_ref().and_then(|host| host.parse::<Authority>().ok());
+        if let Some(host) = host {
+            let port = host.port_u16().unwrap_or(if facts.is_tls { 443 } else { 80 });
+            add("server.address", host.host().into());
+            add("server.port", port.into());
+        }
+        attributes
+    }
+
+    fn client_attributes(&self) -> Vec<Value> {
+        let status = self.status("upstream.status_code");
+        let mut attributes = vec![attribute("http.response.status_code", &status.into())];
+        let mut add = |name, value: Value| attributes.push(attribute(name, &value));
+        add("http.request.method", self.text("http.request.method").unwrap_or_default().into());
+        if status >= 400 {
+            add("error.type", status.to_string().into());
+        }
+        let Some(facts) = &self.facts else { return attributes };
+        // Without the query: its values are the caller's.
+        let path = self.text("url.path").unwrap_or_default();
+        add("url.full", format!("{}{path}", facts.upstream).into());
+        add("network.protocol.name", "http".into());
+        add("network.protocol.version", "1.1".into());
+        if let Ok(url) = facts.upstream.parse::<Uri>() {
+            let default = if url.scheme_str() == Some("https") { 443 } else { 80 };
+            add("server.address", url.host().unwrap_or_default().into());
+            add("server.port", url.port_u16().unwrap_or(default).into());
+        }
+        attributes
     }
 }
 

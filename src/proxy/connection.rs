@@ -18,6 +18,7 @@ const CUT_PATIENCE: Duration = Duration::from_millis(150);
 #[derive(Debug)]
 pub struct Connection {
     client: RefCell<Rc<str>>,
+    is_tls: bool,
     stream: RefCell<Option<Active>>,
 }
 
@@ -52,7 +53,19 @@ impl Connection {
     /// A connection of the client at this address.
     #[must_use]
     pub fn new(client: IpAddr) -> Self {
-        Self { client: RefCell::new(client.to_string().into()), stream: RefCell::new(None) }
+        let client = RefCell::new(client.to_string().into());
+        Self { client, is_tls: false, stream: RefCell::new(None) }
+    }
+
+    /// Within TLS, or in the clear.
+    #[must_use]
+    pub fn within_tls(self, is_tls: bool) -> Self {
+        Self { is_tls, ..self }
+    }
+
+    /// Whether it is within TLS.
+    pub(super) fn is_tls(&self) -> bool {
+        self.is_tls
     }
 
     /// The client's address, as the log writes it.

@@ -92,7 +92,8 @@ impl Core {
         let request_ids = Cell::new(u128::from(seed) << 64 | u128::from(seed.rotate_left(32)));
         let operations = gate.routes.operations().iter();
         let operations = operations.map(|operation| {
-            Rc::new(OperationCounters::new(&operation.name, Arc::clone(&gate.metrics)))
+            let metrics = Arc::clone(&gate.metrics);
+            Rc::new(OperationCounters::new(&operation.name, operation.path(), metrics))
         });
         let operations = operations.collect();
         Self {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Response;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue};
 use http::request::Parts;
 use jiff::Timestamp;
 
@@ -19,7 +19,7 @@ use super::reject::Refusal;
 use super::relay::{ReplyBody, StreamRelay};
 use super::{cors, reply};
 use crate::answer::{RequestId, X_REQUEST_ID};
-use crate::audit::{Operation, RequestEvent};
+use crate::audit::{Operation, RequestEvent, TraceFacts};
 use crate::cache::{Cut, Known, NewStream, StreamLease};
 use crate::headers;
 use crate::policy::{Denial, Permit};
@@ -77,6 +77,16 @@ pub(super) struct Line<'a> {
     event: Option<Box<RequestEvent>>,
 }
 
+fn facts(core: &Core, connection: &Connection, head: &Parts) -> TraceFacts {
+    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    TraceFacts {
+        is_tls: connection.is_tls(),
+        version: head.version,
+        host: host.map(str::to_owned),
+        upstream: core.upstream.origin(),
+    }
+}
+
 impl<'a> Line<'a> {
     /// A request whose head has just been read.
     pub(super) fn begin(core: &'a Core, connection: &'a Rc<Connection>, head: &'a Parts) -> Self {
@@ -86,6 +96,7 @@ impl<'a> Line<'a> {
         let method = head.method.clone();
         let mut event = RequestEvent::begin(metrics, now, request_id, method, connection.client());
         event.activity.clone_from(&core.gate.activity);
+        event.traced = request_id.is_traced().then(|| Box::new(facts(core, connection, head)));
         Self {
             core,
             connection,

@@ -64,6 +64,13 @@ impl Client {
         &self.authority
     }
 
+    /// Scheme and authority of every request.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.settings.authority)
+    }
+
     /// Sends a request and waits for the head of its answer, of which the headers that are `wanted`
     /// are kept: it tells a header by its lower-case name. Sends it a second time only when no byte of the first was taken, or when it was a
     /// `GET` or `HEAD` on a connection that the upstream had meanwhile closed.

@@ -50,7 +50,24 @@ fn request_and_its_request_upstream_are_one_trace_that_no_caller_chooses() {
     assert_eq!(client["spanId"], told[2]);
     assert_eq!(client["parentSpanId"], server["spanId"]);
     assert!(server.get("parentSpanId").is_none());
-    assert_eq!(server["name"], "GET agents.messages.list");
+    let route = "/v1/agents/{agent_id}/messages";
+    assert_eq!(server["name"], format!("GET {route}"));
+    for (name, expected) in [
+        ("http.route", route),
+        ("url.scheme", "http"),
+        ("url.path", &agent_path(A, "/messages")),
+        ("network.protocol.version", "1.1"),
+        ("client.address", "127.0.0.1"),
+        ("server.address", "gw.test"),
+        ("ckgate.operation", "agents.messages.list"),
+    ] {
+        assert_eq!(attribute(&server, name)["stringValue"], expected, "{name}");
+    }
+    let upstream = recorder.address();
+    let full = format!("http://{upstream}{}", agent_path(A, "/messages"));
+    assert_eq!(attribute(&client, "url.full")["stringValue"], full);
+    assert_eq!(attribute(&client, "server.address")["stringValue"], "127.0.0.1");
+    assert_eq!(attribute(&client, "server.port")["intValue"], upstream.port().to_string());
     assert_eq!(attribute(&server, "http.request.method")["stringValue"], "GET");
     assert_eq!(attribute(&server, "http.response.status_code")["intValue"], "200");
     assert_eq!(attribute(&client, "http.response.status_code")["intValue"], "200");

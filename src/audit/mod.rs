@@ -4,6 +4,8 @@
 //! text in it that a caller chose has passed the strictness of the head or the policy.
 
 use std::borrow::Cow;
+mod operation;
+
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -13,8 +15,10 @@ use jiff::Timestamp;
 use crate::activity::{Activity, Decision};
 use crate::answer::{RequestId, legible};
 use crate::policy::{AgentId, Permission, Permissions};
-use crate::telemetry::{Metrics, OperationCounters, Outcome};
+use crate::telemetry::{Metrics, Outcome};
 use crate::token::{AccountName, TokenId};
+
+pub use operation::Operation;
 
 /// Longest path that is written, in characters.
 const PATH_LENGTH_MAX: usize = 256;
@@ -72,29 +76,21 @@ pub struct RequestEvent {
     pub complete: bool,
     /// Who else is told, live.
     pub activity: Option<Arc<Activity>>,
+    /// What its spans tell beside all this, if it is traced.
+    pub traced: Option<Box<TraceFacts>>,
 }
 
-/// The name of an operation: of the route table, or one of the gate's own.
+/// What only the spans of a request tell.
 #[derive(Clone, Debug)]
-pub enum Operation {
-    /// Not known, or not in the table.
-    Unknown,
-    /// One of the gate's own.
-    Own(&'static str),
-    /// One of the route table.
-    Routed(Rc<OperationCounters>),
-}
-
-impl Operation {
-    /// The name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Own(name) => name,
-            Self::Routed(counters) => counters.name(),
-        }
-    }
+pub struct TraceFacts {
+    /// Whether it came within TLS.
+    pub is_tls: bool,
+    /// The protocol it came over.
+    pub version: http::Version,
+    /// The host that was asked for, as the caller wrote it.
+    pub host: Option<String>,
+    /// Scheme and authority of the upstream.
+    pub upstream: String,
 }
 
 impl RequestEvent {
@@ -133,6 +129,7 @@ impl RequestEvent {
             sent_bytes: 0,
             complete: false,
             activity: None,
+            traced: None,
         }
     }
 }
@@ -288,6 +285,18 @@ impl Finished<'_> {
     #[must_use]
     pub fn request_id(&self) -> RequestId {
         self.event.request_id
+    }
+
+    /// What its spans tell beside its fields, if it is traced.
+    #[must_use]
+    pub fn traced(&self) -> Option<&TraceFacts> {
+        self.event.traced.as_deref()
+    }
+
+    /// The path template of its operation.
+    #[must_use]
+    pub fn route(&self) -> Option<&str> {
+        self.event.operation.route()
     }
 
     /// Where the event belongs.
