@@ -5,6 +5,7 @@
 mod admin;
 mod assemble;
 mod background;
+mod fixed;
 mod handover;
 mod logging;
 mod openapi;

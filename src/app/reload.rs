@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use super::fixed::Fixed;
 use super::logging::LogGuard;
 use super::running::Running;
 use crate::config::{Config, Problems};
@@ -20,6 +21,8 @@ pub type Load = Box<dyn Fn() -> Result<Config, Problems> + Send>;
 pub(super) struct Files {
     load: Load,
     paths: Vec<PathBuf>,
+    /// What the gate was started with, and keeps.
+    fixed: Fixed,
     /// As they were when they were last read.
     read: Vec<Option<Version>>,
     /// As they were when they were last looked at.
@@ -38,8 +41,8 @@ struct Version {
 impl Files {
     /// The files behind a configuration that `load` would give again.
     pub(super) fn of(config: &Config, load: Load) -> Self {
-        let mut files =
-            Self { load, paths: config.files.clone(), read: Vec::new(), seen: Vec::new() };
+        let (paths, fixed) = (config.files.clone(), Fixed::of(config));
+        let mut files = Self { load, paths, fixed, read: Vec::new(), seen: Vec::new() };
         files.read = files.versions();
         files.seen.clone_from(&files.read);
         files
@@ -58,7 +61,7 @@ impl Files {
         self.read = self.versions();
         self.seen.clone_from(&self.read);
         let metrics = running.metrics();
-        let config = match (self.load)() {
+        let mut config = match (self.load)() {
             Ok(config) => config,
             Err(problems) => {
                 metrics.reload_failures.inc();
@@ -68,6 +71,10 @@ impl Files {
                 return;
             }
         };
+        for key in self.fixed.changed_in(&config) {
+            tracing::warn!(key, "a key that was changed holds from the next start on");
+        }
+        self.fixed.keep_in(&mut config);
         let (levels, paths) = (config.log.clone(), config.files.clone());
         match running.reload(config) {
             Ok(()) => {

@@ -11,7 +11,7 @@ use super::{millis, minutes, seconds, secret};
 use crate::tls::PairFiles;
 
 /// Where records are kept. From `store.url`, default `sqlite:ckgate.db`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreConfig {
     /// The embedded store's file; a relative path starts where the program was started.
     Sqlite(PathBuf),
@@ -20,7 +20,7 @@ pub enum StoreConfig {
 }
 
 /// A store that many gates share.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostgresConfig {
     /// Hosts, database, user and password.
     pub server: tokio_postgres::Config,

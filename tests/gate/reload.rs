@@ -191,3 +191,56 @@ fn log_level_changes_with_the_configuration() {
     eventually("requests are logged again", || requests() > before);
     assert_eq!(requests(), before + 1);
 }
+
+/// What holds only from the next start on is said, by name, and nothing else is.
+#[test]
+fn key_that_needs_a_start_is_named_and_the_rest_is_taken_up() {
+    let recorder = Recorder::start();
+    let gate = Gate::start(&recorder);
+    let token = mint(&gate, A, &["read_messages"]);
+    let credential = gate.directory().join("console");
+    fs::write(&credential, "c".repeat(30)).unwrap();
+    set_mode(&credential);
+    edit(&gate, |table| {
+        let mut set = |name: &str, key: &str, value: toml::Value| {
+            section(table, name).insert(key.to_owned(), value);
+        };
+        set("listen", "public", "127.0.0.1:1".into());
+        let elsewhere = gate.directory().join("elsewhere.db");
+        set("store", "url", format!("sqlite:{}", elsewhere.display()).into());
+        set("cache", "entries_max", 77.into());
+        set("revocation", "max_staleness", "2s".into());
+        set("server", "workers", 7.into());
+        set("log", "format", "text".into());
+        set("audit", "file", gate.directory().join("audit.log").to_str().unwrap().into());
+        set("traces", "endpoint", "http://127.0.0.1:1".into());
+        let mut file = toml::Table::new();
+        file.insert("file".to_owned(), credential.to_str().unwrap().into());
+        set("console", "credential", file.into());
+        set("limits", "target_bytes_max", 300.into());
+    });
+    hang_up(&gate);
+    let named = |line: &String| {
+        let message = field(line, "message")?;
+        let says = message.as_str()?.contains("holds from the next start on");
+        says.then(|| field(line, "key").unwrap().as_str().unwrap().to_owned())
+    };
+    let keys = || gate.log_lines().iter().filter_map(named).collect::<Vec<_>>();
+    let expected = [
+        "listen",
+        "store",
+        "cache",
+        "revocation",
+        "server",
+        "log.format",
+        "audit.file",
+        "traces.endpoint",
+        "console.credential",
+    ];
+    eventually("every key is named", || keys().len() >= expected.len());
+    assert_eq!(keys(), expected);
+    let long = gate.call("GET", &format!("/v1/{}", "a".repeat(400))).token(&token);
+    assert_eq!(long.send().status, 414, "what can be changed was");
+    let answer = gate.call("GET", &agent_path(A, "/messages")).token(&token).send();
+    assert_eq!(answer.status, 200, "the store is the one it was");
+}
