@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use jiff::SignedDuration;
 
 use super::running::StartError;
@@ -67,6 +68,8 @@ pub(super) struct Assembled {
     /// Those of the admin listener.
     pub(super) admin_identities: Option<Identities>,
     pub(super) handshakes: Arc<Handshakes>,
+    /// What browsers are told within TLS, as `Strict-Transport-Security` says it (RFC 6797 §6.1).
+    pub(super) strict_transport: Option<HeaderValue>,
     /// Which proxies in front are believed.
     pub(super) proxies: ClientAddress,
 }
@@ -198,6 +201,7 @@ pub(super) fn assemble(config: Config, lasting: &Lasting) -> Result<Assembled, S
         identities,
         admin_identities,
         proxies: config.proxies,
+        strict_transport: strict_transport(config.tls.strict_transport.as_secs()),
         handshakes: Arc::new(Handshakes::new(handshakes_max, handshake_timeout, metrics)),
     })
 }
@@ -236,6 +240,11 @@ fn connections_max(limits: &Limits) -> usize {
         );
     }
     limits.connections_max.min(possible)
+}
+
+fn strict_transport(seconds: u64) -> Option<HeaderValue> {
+    let value = HeaderValue::from_str(&format!("max-age={seconds}"));
+    value.ok().filter(|_| seconds > 0)
 }
 
 fn rules(config: &Config) -> Rules {

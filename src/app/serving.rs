@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use http::header::STRICT_TRANSPORT_SECURITY;
 use http::{HeaderMap, HeaderName, Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -76,7 +77,11 @@ impl Serving {
             connection.is_for(told.unwrap_or(door.client));
         }
         let own = async |request: OwnRequest<'_>| self.answer_own(request, door.token_api).await;
-        proxy::handle(&self.core, connection, incoming, own).await
+        let mut answer = proxy::handle(&self.core, connection, incoming, own).await;
+        if let (Some(_), Some(value)) = (&door.identity, &self.assembled.strict_transport) {
+            answer.headers_mut().insert(STRICT_TRANSPORT_SECURITY, value.clone());
+        }
+        answer
     }
 
     async fn answer_own(

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::problem::Place;
 use super::reader::Section;
-use super::{millis, minutes, seconds};
+use super::{days, millis, minutes, seconds};
 use crate::tls::PairFiles;
 
 /// Which certificates the gate shows, and how much a handshake may ask of it.
@@ -21,6 +21,9 @@ pub struct Tls {
     pub handshake_timeout: Duration,
     /// Handshakes under way at once. Default 512.
     pub handshakes_max: usize,
+    /// How long browsers are told to ask this host within TLS only, whole seconds; none: they are not
+    /// told. Default none.
+    pub strict_transport: Duration,
 }
 
 /// What the admin listener speaks.
@@ -45,6 +48,11 @@ impl Tls {
                 millis(100)..=minutes(10),
             ),
             handshakes_max: section.integer("handshakes_max", 512, 1..=100_000),
+            strict_transport: section.duration(
+                "strict_transport",
+                seconds(0),
+                seconds(0)..=days(3650),
+            ),
         };
         let mut report = |message: &str| section.context.problem(Place::Whole, message);
         if tls.admin == AdminListener::Tls && tls.certificates.is_empty() {

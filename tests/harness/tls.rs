@@ -18,7 +18,7 @@ pub(crate) type Secure = StreamOwned<ClientConnection, TcpStream>;
 
 /// An authority of the tests' own. Clones are the same one.
 #[derive(Clone)]
-pub(crate) struct Pki(Arc<Authority>);
+pub(crate) struct Pki(Arc<Authority>, Option<Arc<Authority>>);
 
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -37,7 +37,12 @@ impl Pki {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let pem = params.self_signed(&key).unwrap().pem();
-        Self(Arc::new(Authority { issuer: Issuer::new(params, key), pem }))
+        Self(Arc::new(Authority { issuer: Issuer::new(params, key), pem }), None)
+    }
+
+    /// The same authority; clients that trust it trust the other one as well.
+    pub(crate) fn or(&self, other: &Self) -> Self {
+        Self(Arc::clone(&self.0), Some(Arc::clone(&other.0)))
     }
 
     /// Its own certificate.
@@ -62,7 +67,10 @@ impl Pki {
     /// What a client needs that offers these protocols, and shows `own` when it is asked.
     pub(crate) fn client(&self, protocols: &[&[u8]], own: Option<&Leaf>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.pem().as_bytes()).unwrap()).unwrap();
+        for authority in [Some(&self.0), self.1.as_ref()].into_iter().flatten() {
+            let pem = CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap();
+            roots.add(pem).unwrap();
+        }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let settings = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

@@ -32,6 +32,21 @@ fn public_listener_with_a_certificate_answers_nothing_in_the_clear() {
     assert_eq!(gate.call("GET", &agent_path(A, "/messages")).token(&token).send().status, 200);
 }
 
+/// Browsers are told to come within TLS where that is configured, by every answer within it, whatever it
+/// is, and by none otherwise.
+#[test]
+fn browsers_are_told_to_stay_within_tls_if_it_is_configured() {
+    let (recorder, pki) = (Recorder::start(), Pki::new());
+    for (setting, told) in [("365d", Some("max-age=31536000")), ("0s", None)] {
+        let settings = [("tls.strict_transport", setting.into())];
+        let gate = Gate::start_tls(&recorder, &pki, &settings);
+        for target in [&agent_path(A, "/messages"), "/v1/a#b"] {
+            let answer = gate.call("GET", target).open().answer("GET");
+            assert_eq!(answer.header("strict-transport-security"), told, "{target}");
+        }
+    }
+}
+
 /// H-06: the certificate that was shown is for `a.test`, and the request for `b.test`, which the gate
 /// serves as well. A certificate that is for both may serve both.
 #[test]
@@ -78,10 +93,9 @@ fn certificates_change_without_a_failed_handshake_and_a_bad_pair_changes_nothing
         for _ in 0..4 {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
-                    let trusted = [&old, &new]
-                        .into_iter()
-                        .find_map(|pki| Connection::open_secure(address, pki, HOST).ok());
-                    let mut connection = trusted.expect("no handshake under either certificate");
+                    let either = old.or(&new);
+                    let mut connection = Connection::open_secure(address, &either, HOST)
+                        .unwrap_or_else(|error| panic!("a handshake failed: {error}"));
                     let call = Call::to(address, "GET", &agent_path(A, "/messages")).token(&token);
                     assert_eq!(call.send_on(&mut connection).status, 200);
                     served.fetch_add(1, Ordering::Relaxed);
