@@ -22,6 +22,7 @@ mod path;
 mod process;
 mod resources;
 mod routes;
+mod soak;
 mod stage;
 mod timing;
 mod token_api;

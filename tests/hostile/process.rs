@@ -36,6 +36,11 @@ impl Process {
         fs::read_dir(format!("/proc/{}/fd", self.0)).unwrap().count()
     }
 
+    /// Threads it has now.
+    pub(crate) fn threads(self) -> usize {
+        fs::read_dir(format!("/proc/{}/task", self.0)).unwrap().count()
+    }
+
     /// Lets it open no more than so many descriptors from now on.
     pub(crate) fn limit_descriptors(self, max: usize) {
         let limit = format!("--nofile={max}:{max}");

@@ -82,6 +82,36 @@ fn no_answer_of_the_upstream_opens_a_tunnel() {
     stage.still_serves();
 }
 
+/// U-05: a tunnel would outlive the token that opened it. There is none: what looks like one to both
+/// sides is a request that the gate answers and an upstream connection that it closes, and a client that
+/// goes on to speak, with a live token or a deleted one, speaks to the gate.
+#[test]
+fn no_tunnel_outlives_its_token() {
+    let stage = Stage::set_with(&[("server.workers", 1.into())]);
+    let asks = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    for target in [agent_path(A, "/messages"), "/ws".to_owned(), agent_path(A, "/ws")] {
+        let switches = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\
+                        connection: upgrade\r\n\r\n";
+        let is_routed = target.ends_with("/messages");
+        if is_routed {
+            stage.recorder.answer_next(Reply::raw(switches));
+        }
+        let before = stage.recorder.requests().len();
+        let mut connection = Connection::open(stage.gate.public());
+        connection.send(stage.head(&format!("GET {target} HTTP/1.1"), asks));
+        let answer = connection.answer("GET");
+        assert_eq!(answer.status, if is_routed { 502 } else { 403 }, "{target}");
+        // A frame of a web socket, masked.
+        connection.send(b"\x81\x85\x01\x02\x03\x04igooi");
+        let rest = String::from_utf8(connection.until_close()).unwrap();
+        assert!(rest.is_empty() || rest.starts_with("HTTP/1.1 400"), "{rest}");
+        let seen = stage.recorder.requests().len() - before;
+        assert_eq!(seen, usize::from(is_routed), "{target}");
+    }
+    stage.still_serves();
+}
+
 /// U-06.
 #[test]
 fn preface_of_http_2_is_refused_whole_cut_and_late() {

@@ -3,7 +3,7 @@
 use super::harness::http2::{
     CONTINUATION, DATA, Frames, GOAWAY, HEADERS, Http2, RST_STREAM, block,
 };
-use super::harness::{A, Gate, HOST, ORIGIN, Pki, Recorder, agent_path, mint};
+use super::harness::{A, Gate, HOST, ORIGIN, Pki, Recorded, Recorder, agent_path, field, mint};
 
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -108,6 +108,40 @@ fn fields_that_no_request_may_have_end_the_stream_or_are_refused() {
     tunnel.insert(1, (":protocol", "websocket"));
     stage.ask(&tunnel);
     assert_eq!(stage.recorder.requests().len(), seen, "a tunnel");
+}
+
+/// P-10: HTTP/1.1 refuses a fragment. The HTTP/2 library drops it before anybody sees it, so here it must
+/// be as if it had never been there: in what is judged, in what is sent on, and in the log.
+#[test]
+fn fragment_is_nowhere_in_what_is_judged_sent_and_logged() {
+    let stage = Stage::set();
+    let (own, bearer) = (agent_path(A, "/messages"), format!("Bearer {}", stage.token));
+    let other = agent_path(super::harness::B, "/messages");
+    for (path, sent) in [
+        (format!("{own}#/../../{}", super::harness::B), Some(&own)),
+        (format!("{own}#?limit=x"), Some(&own)),
+        (format!("{own}%23"), None),
+        (format!("{other}#{own}"), None),
+        (format!("/#{own}"), None),
+        (format!("#{own}"), None),
+    ] {
+        let before = stage.recorder.requests().len();
+        stage.ask(&[
+            (":method", "GET"),
+            (":scheme", "https"),
+            (":authority", HOST),
+            (":path", &path),
+            ("authorization", &bearer),
+            ("origin", ORIGIN),
+        ]);
+        let requests = stage.recorder.requests();
+        let targets: Vec<&str> = requests[before..].iter().map(Recorded::target).collect();
+        assert_eq!(targets, sent.map(String::as_str).as_slice(), "{path}");
+    }
+    for line in stage.gate.log_lines() {
+        let path = field(&line, "url.path").and_then(|path| path.as_str().map(str::to_owned));
+        assert!(!path.is_some_and(|path| path.contains('#')), "{line}");
+    }
 }
 
 /// H2-13: a body that is longer or shorter than its length, and trailers, go no further.

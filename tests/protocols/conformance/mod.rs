@@ -1,4 +1,4 @@
-//! H2-12: what RFC 9113 and RFC 7541 demand of a server, rule by rule: the cases of h2spec, in frames of
+//! What RFC 9113 and RFC 7541 demand of a server, rule by rule: the cases of h2spec, in frames of
 //! our own.
 
 use super::harness::http2::{
@@ -185,7 +185,7 @@ fn reset(stream: u32) -> Vec<u8> {
     frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])
 }
 
-/// §4.1, §4.2, §5.5, §7: frames, flags and codes that nobody knows, and sizes.
+/// H2-12: §4.1, §4.2, §5.5, §7: frames, flags and codes that nobody knows, and sizes.
 #[test]
 fn unknown_frames_are_passed_over_and_sizes_are_kept() {
     let stage = Stage::set();
@@ -237,7 +237,7 @@ fn preface_that_is_none_ends_the_connection() {
     assert_eq!(frames.receive().map(|frame| frame.kind), Some(SETTINGS));
 }
 
-/// §6.5, §6.7, §6.8: frames about the connection.
+/// H2-12: §6.5, §6.7, §6.8: frames about the connection.
 #[test]
 fn frame_about_the_connection_is_checked() {
     let stage = Stage::set();
