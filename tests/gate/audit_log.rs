@@ -39,6 +39,8 @@ fn tokens_and_refusals_are_kept_in_a_chain_over_rotation_and_restart() {
     let token = mint(&gate, A, &["read_messages"]);
     assert_eq!(gate.call("GET", &agent_path(A, "/messages")).token(&token).send().status, 200);
     assert_eq!(gate.call("GET", &agent_path(B, "/messages")).token(&token).send().status, 403);
+    // A refusal is written when its answer has been sent, and what follows may be on another core.
+    eventually("the refusal is there", || entries(&directory).len() == 2);
     assert_eq!(gate.call("GET", TOKENS).bearer(SERVER_KEY).send().status, 200);
     delete(&gate, &token);
     eventually("four entries", || entries(&directory).len() == 4);
