@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Files that hold a secret because they are there for it.
+/// Files that hold a secret because they are there for it; a number may stand behind the name.
 const SECRETS: [&str; 4] = ["server-key", "other-server-key", "upstream-credential", "ckgate.key"];
 
 fn folder() -> Option<PathBuf> {
@@ -50,7 +50,8 @@ pub(crate) fn note_gate(directory: &Path, log: &[String]) {
     for entry in fs::read_dir(directory).unwrap().flatten() {
         let name = entry.file_name().into_string().unwrap();
         let Ok(bytes) = fs::read(entry.path()) else { continue };
-        if SECRETS.contains(&&*name) {
+        let unnumbered = name.trim_end_matches(|c: char| c == '-' || c.is_ascii_digit());
+        if SECRETS.contains(&unnumbered) {
             note_secret(&String::from_utf8_lossy(&bytes));
         } else {
             fs::write(kept.join(name), bytes).unwrap();
