@@ -83,6 +83,7 @@ export default async function chat(program, pictures) {
     equal(await text(ann, 'problem'), '');
   });
 
+  /// O-13: a real browser, the real SDK, and a token that is bound to another page.
   await check('a page of another origin is refused, and says so', async () => {
     const elsewhere = await open();
     await elsewhere.goto(url.replace('localhost', '127.0.0.1'));

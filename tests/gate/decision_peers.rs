@@ -61,6 +61,7 @@ fn questions(stage: &Stage) -> Vec<Call> {
     ]
 }
 
+/// M-11.
 #[test]
 fn only_listed_peers_are_answered_over_http_and_grpc() {
     let stage = stage();

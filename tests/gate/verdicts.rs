@@ -271,6 +271,7 @@ impl Face {
     }
 }
 
+/// M-10.
 #[test]
 fn every_face_gives_the_verdicts_of_the_proxy() {
     let stage = Stage::set();
@@ -321,6 +322,7 @@ fn check_face(case: &str, path: &str, vector: &Vector, verdict: &Verdict, answer
     assert_eq!(answer.code_if_any(), verdict.code.clone().unwrap_or_default(), "{case}");
 }
 
+/// M-11: what is asked about is told once, whole, and in a form that only one thing can be meant by.
 #[test]
 fn a_question_in_doubt_is_none() {
     let stage = Stage::set();
@@ -344,6 +346,12 @@ fn a_question_in_doubt_is_none() {
         twice.push(whole[missing]);
         assert_eq!(asked("/nginx", &twice), malformed);
     }
+    for odd in ["#x", "%2fx", "%23x", "?x=%00", "/../messages", " x"] {
+        let target = format!("{messages}{odd}");
+        assert_ne!(asked("/nginx", &[whole[0], (whole[1].0, &target), whole[2]]).0, 200, "{odd}");
+    }
+    let absolute = format!("http://{HOST}{messages}");
+    assert_ne!(asked("/nginx", &[whole[0], (whole[1].0, &absolute), whole[2]]).0, 200);
     for path in ["/", "/nginx/", "/elsewhere", "/envoyed/x"] {
         assert_eq!(asked(path, &whole), malformed, "{path}");
     }

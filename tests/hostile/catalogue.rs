@@ -46,7 +46,10 @@ fn tested() -> BTreeSet<String> {
             let path = entry.unwrap().path();
             if path.is_dir() && !path.ends_with("target") {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+            } else if path
+                .extension()
+                .is_some_and(|extension| extension == "rs" || extension == "mjs")
+            {
                 named_in(&fs::read_to_string(&path).unwrap(), &mut named);
             }
         }
@@ -61,8 +64,10 @@ fn named_in(text: &str, named: &mut BTreeSet<String>) {
             comment.push_str(said);
             continue;
         }
-        // A test, or a case of a contract that is written once and run by a test for each store.
-        let is_test = line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+        // A test, one that runs in a browser, or a case of a contract that is written once and run by
+        // a test for each store.
+        let tests = ["#[test]", "#[tokio::test", "await check("];
+        let is_test = tests.iter().any(|test| line.starts_with(test));
         if is_test || line.starts_with("pub(in crate::store) async fn") {
             add_ids(&comment, named);
         }

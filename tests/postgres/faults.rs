@@ -36,7 +36,7 @@ fn assert_recovers(gates: &[&Gate], live: &str, dead: &str) {
     }
 }
 
-/// A cable is pulled: one gate hears nothing more, and nobody tells it so.
+/// C-07: a cable is pulled; one gate hears nothing more, and nobody tells it so.
 #[test]
 fn gate_that_is_cut_off_admits_nothing_beyond_the_bound() {
     let cluster = Cluster::start();

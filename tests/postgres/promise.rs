@@ -99,6 +99,7 @@ impl Target {
     }
 }
 
+/// C-01, C-08: with a load on every gate, and each token used on gates that did not make it.
 #[test]
 fn deletion_is_felt_at_once_here_and_within_the_bound_everywhere() {
     let cluster = Cluster::start();

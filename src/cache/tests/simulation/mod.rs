@@ -287,6 +287,7 @@ fn built_in() -> Rc<RouteTable> {
     Rc::new(RouteTable::built_in().unwrap())
 }
 
+/// C-14.
 #[test]
 fn no_seed_breaks_the_promise() {
     let seeds = match number("CKGATE_SIMULATION_SEED") {
