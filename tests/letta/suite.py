@@ -91,8 +91,8 @@ def tokens(server, a, b):
     with check("server key: a token may be given limits of its own"):
         extra = {"limits": {"requests_per_minute": 1, "stream_seconds": 60}}
         options = {"extra_body": extra} if V1 else {"request_options": {"additional_body_parameters": extra}}
-        limited = create_token(server, b, ["read_messages"], **options)
-        answers = [plain("GET", f"/v1/agents/{b}/messages", limited.token) for _ in range(2)]
+        limited = create_token(server, a, ["read_messages"], **options)
+        answers = [plain("GET", f"/v1/agents/{a}/messages", limited.token) for _ in range(2)]
         need([answer.status_code for answer in answers] == [200, 429], answers)
         need(0 < int(answers[1].headers["retry-after"]) <= 61, answers[1].headers)
         delete_token(server, limited.token)
