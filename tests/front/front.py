@@ -175,21 +175,32 @@ def ready(port):
         return False
 
 
+def testssl(port):
+    found = FOLDER / "testssl.json"
+    found.unlink(missing_ok=True)
+    subprocess.run(
+        ["testssl", "--quiet", "--color", "0", "--warnings", "batch", "--add-ca", FOLDER / "ca.pem", "--ip",
+         "127.0.0.1", "--nodns", "none", "--jsonfile", found, f"{HOST}:{port}"],
+        cwd=FOLDER, stdout=(FOLDER / "testssl.log").open("w"), timeout=600)
+    findings = json.loads(found.read_text())
+    assert len(findings) > 120, (FOLDER / "testssl.log").read_text()
+    return findings
+
+
 def own_tls(letta):
     gate = Gate(letta, f'[tls]\ncertificates = [{{ certificate = "{FOLDER}/gate.pem", key = "{FOLDER}/gate.key" }}]\n'
                 'strict_transport = "365d"')
     try:
         ask(gate.port, CLIENT, True)
-        found = FOLDER / "testssl.json"
-        subprocess.run(
-            ["testssl", "--quiet", "--color", "0", "--warnings", "batch", "--add-ca", FOLDER / "ca.pem", "--ip",
-             "127.0.0.1", "--nodns", "none", "--jsonfile", found, f"{HOST}:{gate.port}"],
-            cwd=FOLDER, stdout=(FOLDER / "testssl.log").open("w"), timeout=600)
-        findings = json.loads(found.read_text())
-        bad = [f for f in findings if f["severity"] not in ("OK", "INFO", "DEBUG")
-               # About the machine that testssl.sh runs on.
-               and f["id"] != "engine_problem"]
-        assert len(findings) > 120, (FOLDER / "testssl.log").read_text()
+        # A check that could not be made says nothing, so it is made again.
+        for _ in range(3):
+            findings = testssl(gate.port)
+            bad = [f for f in findings if f["severity"] not in ("OK", "INFO", "DEBUG")
+                   # About the machine that testssl.sh runs on.
+                   and f["id"] != "engine_problem"]
+            if not bad or any("connect problem" not in f["finding"] for f in bad):
+                break
+            print("again:", *(f["id"] for f in bad))
         assert not bad, bad
         print(f"ok: testssl.sh, {len(findings)} findings, none above informational")
         result = FOLDER / "sslyze.json"
