@@ -40,10 +40,7 @@ impl<'g> Line<'g> {
             self.last = next.unwrap_or(self.last);
             next.is_some()
         });
-        eventually("it takes over", || {
-            std::thread::sleep(Duration::from_millis(5));
-            self.said("took over from an earlier gate") > before
-        });
+        eventually("it takes over", || self.said("took over from an earlier gate") > before);
     }
 
     /// How often the gates have said this.
@@ -103,10 +100,7 @@ fn start_on(directory: &Path, sockets: &[(&str, &TcpListener)]) -> Command {
 }
 
 fn until_it_ends(mut child: Child) {
-    eventually("it ends", || {
-        std::thread::sleep(Duration::from_millis(5));
-        child.try_wait().unwrap().is_some()
-    });
+    eventually("it ends", || child.try_wait().unwrap().is_some());
 }
 
 /// A successor that cannot start changes nothing.
@@ -163,10 +157,7 @@ fn no_request_is_lost_when_the_next_gate_takes_over() {
             let predecessor = line.last;
             line.hand_over();
             load.goes_on(100);
-            eventually("the earlier gate ends", || {
-                std::thread::sleep(Duration::from_millis(5));
-                !runs(predecessor)
-            });
+            eventually("the earlier gate ends", || !runs(predecessor));
         }
         load.goes_on(50);
         line

@@ -73,10 +73,7 @@ impl Load {
     #[track_caller]
     pub(crate) fn goes_on(&self, more: usize) {
         let enough = self.served.load(Ordering::Relaxed) + more;
-        eventually("clients are served", || {
-            std::thread::sleep(GAP);
-            self.served.load(Ordering::Relaxed) >= enough
-        });
+        eventually("clients are served", || self.served.load(Ordering::Relaxed) >= enough);
     }
 
     fn ask_on(&self, manner: Manner) {

@@ -57,13 +57,16 @@ pub(crate) const CREDENTIAL: &str = "upstream-credential-that-no-client-may-see"
 /// Longest wait for anything; reaching it fails the test.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
+/// Between two looks at a condition, so that who waits leaves the core to whom it waits for.
+const LOOK_INTERVAL: Duration = Duration::from_millis(1);
+
 /// Asks again until `condition` holds, for what the program shows only when it is asked.
 #[track_caller]
 pub(crate) fn eventually(claim: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < DEADLINE, "never: {claim}");
-        std::thread::yield_now();
+        std::thread::sleep(LOOK_INTERVAL);
     }
 }
 

@@ -3,26 +3,13 @@
 use super::harness::http2::{
     CONTINUATION, DATA, Frames, GOAWAY, HEADERS, Http2, RST_STREAM, block,
 };
-use super::harness::{A, Gate, HOST, ORIGIN, Pki, Recorded, Recorder, agent_path, field, mint};
+use super::harness::{A, HOST, ORIGIN, Recorded, agent_path, field};
+use super::stage::Stage;
 
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-struct Stage {
-    recorder: Recorder,
-    gate: Gate,
-    pki: Pki,
-    token: String,
-}
-
 impl Stage {
-    fn set() -> Self {
-        let (recorder, pki) = (Recorder::start(), Pki::new());
-        let gate = Gate::start_tls(&recorder, &pki, &[]);
-        let token = mint(&gate, A, &["read_messages", "write_messages"]);
-        Self { recorder, gate, pki, token }
-    }
-
     /// Sends a request of these fields; the kinds of frames that came on its stream, up to its end.
     fn ask(&self, fields: &[(&str, &str)]) -> Vec<u8> {
         let mut frames = Frames::open(self.gate.public(), &self.pki);

@@ -17,5 +17,6 @@ mod conformance;
 mod frames;
 mod heads;
 mod parity;
+mod stage;
 mod streams;
 mod upstream_tls;

@@ -5,7 +5,8 @@ use super::harness::http2::{
     CONTINUATION, DATA, Frames, GOAWAY, HEADERS, PING, RST_STREAM, Received, SETTINGS,
     WINDOW_UPDATE, block, frame,
 };
-use super::harness::{A, Gate, HOST, ORIGIN, Pki, Recorder, agent_path, mint};
+use super::harness::{A, HOST, ORIGIN, agent_path};
+use super::stage::Stage;
 
 mod blocks;
 mod streams;
@@ -46,21 +47,7 @@ enum Must {
     Answer(&'static str),
 }
 
-struct Stage {
-    recorder: Recorder,
-    gate: Gate,
-    pki: Pki,
-    token: String,
-}
-
 impl Stage {
-    fn set() -> Self {
-        let (recorder, pki) = (Recorder::start(), Pki::new());
-        let gate = Gate::start_tls(&recorder, &pki, &[]);
-        let token = mint(&gate, A, &["read_messages", "write_messages"]);
-        Self { recorder, gate, pki, token }
-    }
-
     fn fields(&self, method: &str, more: &[(&str, &str)]) -> Vec<u8> {
         let (path, bearer) = (agent_path(A, "/messages"), format!("Bearer {}", self.token));
         let mut fields = vec![
