@@ -107,6 +107,18 @@ fn line_that_a_crash_cut_short_is_taken_away() {
     assert_eq!(problems(&[path]), Vec::<String>::new());
 }
 
+/// A gate ends even if its disk takes nothing more: it tries again and again, and that is not waited for.
+#[test]
+fn log_that_cannot_be_written_is_not_waited_for_without_end() {
+    let directory = TempDir::new().unwrap();
+    let folder = directory.path().join("log");
+    fs::create_dir(&folder).unwrap();
+    let log = AuditLog::open(&folder.join("audit.log")).unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    log.append(r#"{"message":"lost"}"#);
+    log.flush();
+}
+
 /// A gate that drains and the one that has taken over write at the same time.
 #[test]
 fn logs_that_are_open_twice_make_one_chain() {

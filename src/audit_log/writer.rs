@@ -79,17 +79,13 @@ impl AuditLog {
         self.0.more.notify_all();
     }
 
-    /// Waits until every entry so far is on disk.
+    /// Waits until every entry so far is on disk, 5 s at the most.
     pub fn flush(&self) {
-        let mut entries = self.0.lock();
-        while !entries.fields.is_empty() || entries.lost > 0 || entries.writing {
-            let waited = self.0.more.wait_timeout(entries, LAST_WAIT);
-            let (next, late) = waited.unwrap_or_else(PoisonError::into_inner);
-            if late.timed_out() {
-                return;
-            }
-            entries = next;
-        }
+        let waited = self.0.more.wait_timeout_while(self.0.lock(), LAST_WAIT, |entries| {
+            !entries.fields.is_empty() || entries.lost > 0 || entries.writing
+        });
+        // Whether they are there or not, nobody waits longer.
+        drop(waited);
     }
 }
 
