@@ -14,7 +14,9 @@ use crate::cache::{
     BoundOrigins, CacheSettings, Limits as TokenRateLimits, OpenStreams, Rates, Records, UsageBook,
 };
 use crate::clock::{Clock, SystemClock};
-use crate::config::{AdminListener, ClientAddress, Config, Limits, SharedBy, Tls, Upstream};
+use crate::config::{
+    Account, AdminListener, ClientAddress, Config, Limits, SharedBy, Tls, Upstream,
+};
 use crate::policy::RouteTable;
 use crate::proxy::{Accounts, BodyLimits, Gate, Owners, Rules, StreamsHere};
 use crate::server::{self, ConnectionCount, ConnectionSettings, Handshakes, HeadLimits};
@@ -123,26 +125,15 @@ pub(super) fn assemble(config: Config, lasting: &Lasting) -> Result<Assembled, S
         }
     }
     .map_err(StartError::Routes)?;
-    let in_shadow: Vec<&str> = config
-        .accounts
-        .iter()
-        .filter(|account| !account.enforce)
-        .map(|account| account.name.as_str())
-        .collect();
-    lasting.metrics.shadow_accounts.set(i64::try_from(in_shadow.len()).unwrap_or(i64::MAX));
-    for account in in_shadow {
-        tracing::warn!(
-            account,
-            "SHADOW MODE: the policy is not enforced for this account's tokens, every request that \
-             it refuses is forwarded"
-        );
-    }
     let accounts = Accounts::new(&config.accounts, config.upstream.credential.as_ref())
         .map_err(|e| StartError::Credential(e.to_string()))?;
     let (identities, admin_identities) = identities(&config.tls)?;
     let upstream_tls = config.upstream.tls.as_ref().map(|tls| {
         PeerTls::read(&config.upstream.host, tls.authorities.as_deref(), tls.own.as_ref())
     });
+    let upstream_tls = upstream_tls.transpose()?;
+    // From here on nothing can fail.
+    tell_shadow_mode(&config.accounts, &lasting.metrics);
     let rules = rules(&config);
     let rates = lasting.rates.renewed(rates(&config));
     let metrics = Arc::clone(&lasting.metrics);
@@ -197,13 +188,30 @@ pub(super) fn assemble(config: Config, lasting: &Lasting) -> Result<Assembled, S
         },
         admin_credential: config.console.credential,
         shared_by,
-        upstream_tls: upstream_tls.transpose()?,
+        upstream_tls,
         identities,
         admin_identities,
         proxies: config.proxies,
         strict_transport: strict_transport(config.tls.strict_transport.as_secs()),
         handshakes: Arc::new(Handshakes::new(handshakes_max, handshake_timeout, metrics)),
     })
+}
+
+/// Says loudly whose tokens the policy is not enforced for, and counts them.
+fn tell_shadow_mode(accounts: &[Account], metrics: &Metrics) {
+    let in_shadow: Vec<&str> = accounts
+        .iter()
+        .filter(|account| !account.enforce)
+        .map(|account| account.name.as_str())
+        .collect();
+    metrics.shadow_accounts.set(i64::try_from(in_shadow.len()).unwrap_or(i64::MAX));
+    for account in in_shadow {
+        tracing::warn!(
+            account,
+            "SHADOW MODE: the policy is not enforced for this account's tokens, every request that \
+             it refuses is forwarded"
+        );
+    }
 }
 
 /// Reads the files that a configuration names, for nothing but to see whether they can be used.

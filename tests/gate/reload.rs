@@ -68,10 +68,15 @@ fn configuration_that_cannot_be_used_changes_nothing_and_says_why() {
     let bad_routes = gate.directory().join("routes.toml");
     fs::write(&bad_routes, "[[operation]]\nname = 3\n").unwrap();
     let with_routes = format!("{good}\n[routes]\nfile = {bad_routes:?}\n");
+    let name = "name = \"default\"";
+    let in_shadow = good.replacen(name, &format!("{name}\nenforce = false"), 1);
+    let pair = "{ certificate = \"nowhere.pem\", key = \"nowhere.key\" }";
+    let in_shadow = format!("{in_shadow}\n[tls]\ncertificates = [{pair}]\n");
     for (text, why) in [
         ("accounts = [".to_owned(), "not TOML"),
         (good.replace("[limits]", "[limits]\nno_such_key = 1"), "no_such_key"),
         (with_routes, "route table"),
+        (in_shadow, "nowhere.pem"),
     ] {
         let failures = count(&gate, "ckgate_reload_failures_total");
         replace(gate.directory().join("ckgate.toml"), &text);
@@ -87,6 +92,7 @@ fn configuration_that_cannot_be_used_changes_nothing_and_says_why() {
         assert_eq!(gate.call("GET", TOKENS).bearer(SERVER_KEY).send().status, 200);
     }
     assert_eq!(count(&gate, "ckgate_reloads_total"), 0);
+    assert_eq!(count(&gate, "ckgate_shadow_accounts"), 0, "the old configuration enforces");
 }
 
 /// G-02: two configurations in turn, each with another server key and another limit, while callers
