@@ -76,14 +76,15 @@ impl Files {
         }
         self.fixed.keep_in(&mut config);
         let (levels, paths) = (config.log.clone(), config.files.clone());
+        // Also if they cannot be used: what is mended next may be one of those named just now.
+        if self.paths != paths {
+            self.paths = paths;
+            self.read = self.versions();
+            self.seen.clone_from(&self.read);
+        }
         match running.reload(config) {
             Ok(()) => {
                 log.set_levels(&levels);
-                if self.paths != paths {
-                    self.paths = paths;
-                    self.read = self.versions();
-                    self.seen.clone_from(&self.read);
-                }
                 metrics.reloads.inc();
                 tracing::info!("the configuration was read again and holds from now on");
             }

@@ -95,6 +95,21 @@ fn configuration_that_cannot_be_used_changes_nothing_and_says_why() {
     assert_eq!(count(&gate, "ckgate_shadow_accounts"), 0, "the old configuration enforces");
 }
 
+/// The file that is at fault may be one that the configuration did not name before.
+#[test]
+fn file_that_was_named_just_now_is_taken_up_once_it_is_mended() {
+    let recorder = Recorder::start();
+    let gate = Gate::start(&recorder);
+    let routes = gate.directory().join("routes.toml");
+    fs::write(&routes, "nonsense").unwrap();
+    edit(&gate, |table| {
+        section(table, "routes").insert("file".to_owned(), routes.to_str().unwrap().into());
+    });
+    eventually("it is reported", || count(&gate, "ckgate_reload_failures_total") > 0);
+    replace(&routes, include_str!("../../config/routes/letta.toml"));
+    eventually("it is taken up", || count(&gate, "ckgate_reloads_total") > 0);
+}
+
 /// G-02: two configurations in turn, each with another server key and another limit, while callers
 /// with either key ask all the time. A mixture would be the key of one with the limit of the other.
 #[test]
