@@ -3,7 +3,6 @@
 use crate::config::{
     Audit, Cache, Collector, Config, Listen, LogFormat, Revocation, Server, SharedBy, StoreConfig,
 };
-use crate::token::Secret;
 
 /// The parts of a configuration that a gate was started with and keeps.
 pub(super) struct Fixed {
@@ -16,7 +15,6 @@ pub(super) struct Fixed {
     log_format: LogFormat,
     audit: Audit,
     collector: Option<Collector>,
-    console: Option<Secret>,
 }
 
 impl Fixed {
@@ -31,14 +29,12 @@ impl Fixed {
             log_format: config.log.format,
             audit: config.audit.clone(),
             collector: config.traces.collector.clone(),
-            console: config.console.credential.clone(),
         }
     }
 
     /// The keys, or sections of keys, that another configuration has otherwise.
     pub(super) fn changed_in(&self, config: &Config) -> Vec<&'static str> {
         let other = Self::of(config);
-        let exposed = |secret: &Option<Secret>| secret.as_ref().map(|s| s.expose().to_owned());
         let changes = [
             ("listen", self.listen != other.listen),
             ("store", self.store != other.store),
@@ -49,7 +45,6 @@ impl Fixed {
             ("log.format", self.log_format != other.log_format),
             ("audit.file", self.audit != other.audit),
             ("traces.endpoint", self.collector != other.collector),
-            ("console.credential", exposed(&self.console) != exposed(&other.console)),
         ];
         changes.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()
     }

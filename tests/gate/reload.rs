@@ -256,7 +256,6 @@ fn key_that_needs_a_start_is_named_and_the_rest_is_taken_up() {
         "log.format",
         "audit.file",
         "traces.endpoint",
-        "console.credential",
     ];
     eventually("every key is named", || keys().len() >= expected.len());
     assert_eq!(keys(), expected);
