@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::mem;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -198,6 +199,34 @@ impl Section<'_> {
     /// Where a key that nobody took yet was written.
     fn place(&self, key: &str) -> Option<Place> {
         self.table.get(key).map(|node| node.place.clone())
+    }
+
+    /// A list of IP addresses, in their canonical form; an absent one is read as empty.
+    pub(super) fn addresses(&mut self, key: &'static str) -> BTreeSet<IpAddr> {
+        let path = self.path(key);
+        let Some(node) = self.take(key) else { return BTreeSet::new() };
+        let Value::List(items) = node.value else {
+            let found = node.value.kind();
+            self.context.problem(node.place, format!("`{path}` must be a list, not {found}"));
+            return BTreeSet::new();
+        };
+        let mut addresses = BTreeSet::new();
+        for (at, item) in items.into_iter().enumerate() {
+            let found = match &item.value {
+                Value::Text(text) => text.parse::<IpAddr>().map_err(|_| quoted(text)),
+                other => Err(other.kind().to_owned()),
+            };
+            match found {
+                Ok(address) => {
+                    addresses.insert(address.to_canonical());
+                }
+                Err(found) => {
+                    let message = format!("`{path}[{at}]` must be an IP address, not {found}");
+                    self.context.problem(item.place, message);
+                }
+            }
+        }
+        addresses
     }
 
     /// A duration within `range`, such as `"250ms"` or `"30d"`.

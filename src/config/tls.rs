@@ -69,9 +69,9 @@ fn certificates(section: &mut Section<'_>) -> Vec<PairFiles> {
     let path = section.path("certificates");
     let Some(list) = section.take("certificates") else { return Vec::new() };
     let pairs = section.context.read_each(&path, list, |pair, place| {
-        let (has_both, path) = (pair.has("certificate") || pair.has("key"), pair.path(""));
+        let (has_either, path) = (pair.has("certificate") || pair.has("key"), pair.path(""));
         let files = pair.pair();
-        if files.is_none() && !has_both {
+        if files.is_none() && !has_either {
             let path = path.trim_end_matches('.');
             pair.context.problem(place, format!("`{path}` must have `certificate` and `key`"));
         }

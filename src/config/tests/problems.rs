@@ -103,6 +103,22 @@ fn addresses_must_be_addresses_and_different() {
 }
 
 #[test]
+fn lists_of_addresses_hold_addresses_and_nothing_else() {
+    for key in ["proxies.addresses", "decision.peers"] {
+        for (wrong, shown) in [("\"localhost\"", "`localhost`"), ("7", "an integer")] {
+            check_line(
+                &format!("{key} = [\"::1\", {wrong}]"),
+                &format!("`{key}[1]` must be an IP address, not {shown}"),
+            );
+        }
+        check_line(
+            &format!("{key} = \"127.0.0.1\""),
+            &format!("`{key}` must be a list, not a string"),
+        );
+    }
+}
+
+#[test]
 fn upstream_that_could_lead_elsewhere_is_refused() {
     let url = |url: &str| problems(&format!("upstream.url = '{url}'"), &[]);
     for metadata in [
