@@ -1,13 +1,14 @@
 //! Moving from an embedded store to a shared one, and preparing one.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::cluster::{Cluster, within};
@@ -48,6 +49,16 @@ pub(crate) fn failed(mut command: Command) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
+/// A server with an empty database, and a folder in which an embedded store can be made at this path.
+#[track_caller]
+fn places() -> (Cluster, TempDir, PathBuf) {
+    let cluster = Cluster::start();
+    cluster.create_database("ckgate");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ckgate.db");
+    (cluster, folder, path)
+}
+
 fn list(gate: &Gate) -> Value {
     let answer =
         gate.call("GET", &format!("{TOKENS}?usage=true&limit=1000")).bearer(SERVER_KEY).send();
@@ -57,11 +68,8 @@ fn list(gate: &Gate) -> Value {
 
 #[test]
 fn tokens_of_an_embedded_store_go_on_at_a_shared_one() {
-    let cluster = Cluster::start();
-    cluster.create_database("ckgate");
+    let (cluster, _folder, path) = places();
     let fleet = Fleet::start(&[]);
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("ckgate.db");
     let mut old = fleet.gate(&format!("sqlite:{}", path.display()), &["key-1"], &[]);
     let live: Vec<String> = (0..30).map(|_| mint(&old, A, &["read_messages"])).collect();
     let other = mint(&old, B, &["read_messages"]);
@@ -114,11 +122,8 @@ fn tokens_of_an_embedded_store_go_on_at_a_shared_one() {
 /// The old gate serves until the new ones have everything: the second move brings what came since.
 #[test]
 fn gate_may_go_on_serving_while_its_store_is_moved() {
-    let cluster = Cluster::start();
-    cluster.create_database("ckgate");
+    let (cluster, _folder, path) = places();
     let fleet = Fleet::start(&[]);
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("ckgate.db");
     let mut old = fleet.gate(&format!("sqlite:{}", path.display()), &["key-1"], &[]);
     let (early, doomed) = (mint(&old, A, &["read_messages"]), mint(&old, A, &["read_messages"]));
     done(migrate(&path, &cluster.url("ckgate")));
@@ -196,10 +201,7 @@ fn count(cluster: &Cluster, table: &str) -> usize {
 
 #[test]
 fn move_that_was_killed_is_made_again_and_comes_to_the_same() {
-    let cluster = Cluster::start();
-    cluster.create_database("ckgate");
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("ckgate.db");
+    let (cluster, _folder, path) = places();
     let (live, deleted) = large_store(&path, 25_000);
     let mut interrupted = 0;
     for part in 1..=2 {
@@ -232,10 +234,7 @@ fn move_that_was_killed_is_made_again_and_comes_to_the_same() {
 /// Seen only by whoever has a terminal.
 #[test]
 fn progress_is_shown_on_a_terminal_and_nowhere_else() {
-    let cluster = Cluster::start();
-    cluster.create_database("ckgate");
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("ckgate.db");
+    let (cluster, _folder, path) = places();
     let (live, deleted) = large_store(&path, 3000);
     let command = migrate(&path, &cluster.url("ckgate"));
     let words = std::iter::once(command.get_program()).chain(command.get_args());
@@ -261,10 +260,7 @@ fn progress_is_shown_on_a_terminal_and_nowhere_else() {
 
 #[test]
 fn move_from_or_to_nowhere_says_so_and_makes_nothing() {
-    let cluster = Cluster::start();
-    cluster.create_database("ckgate");
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("ckgate.db");
+    let (cluster, _folder, path) = places();
     let said = failed(migrate(&path, &cluster.url("ckgate")));
     assert!(said.contains("there is no store at"), "{said}");
     assert!(!path.exists());
