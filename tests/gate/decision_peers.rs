@@ -9,6 +9,7 @@ use crate::harness::{
 };
 
 const LISTED: &str = "127.0.0.7";
+
 struct Stage {
     recorder: Recorder,
     gate: Gate,

@@ -1,4 +1,4 @@
-"""Every metric that the dashboard and the alerts ask for is one that the gate has, with that label."""
+"""Every metric that the dashboard and the alerts ask for is one that the gate has."""
 
 import json
 import re

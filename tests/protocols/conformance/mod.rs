@@ -144,8 +144,8 @@ fn judge(received: &Received, must: Must) -> Option<Result<(), &'static str>> {
     }
 }
 
-/// Whether an answer's header block begins with this status, by the static table (RFC 7541, appendix A)
-/// or as a literal with or without Huffman coding.
+/// Whether an answer's header block begins with this status as the static table has it (RFC 7541,
+/// appendix A).
 fn has_status(block: &[u8], status: &str) -> bool {
     let indexed = match status {
         "200" => Some(0x88),
