@@ -70,7 +70,8 @@ impl RequestId {
         self.traced
     }
 
-    /// The `traceparent` of the upstream request (W3C Trace Context, version 00). The span is the second half of the trace id, its first bit set so that it is not zero.
+    /// The `traceparent` of the upstream request (W3C Trace Context, version 00), as its header says it.
+    /// The span is the second half of the trace id, its first four bits set so that it is not zero.
     #[must_use]
     pub fn traceparent(self) -> [u8; 55] {
         let mut value = *b"00-00000000000000000000000000000000-f000000000000000-00";

@@ -247,7 +247,11 @@ impl Metrics {
             "Configurations that could not be taken up",
             self.reload_failures.clone(),
         );
-        r.register("http2_floods", "HTTP/2 connections ended", self.http2_floods.clone());
+        r.register(
+            "http2_floods",
+            "HTTP/2 connections ended for frames that bring nothing",
+            self.http2_floods.clone(),
+        );
         r.register("tls_handshakes", "TLS handshakes by outcome", self.tls_handshakes.clone());
         r.register(
             "upstream_failures",

@@ -1,4 +1,5 @@
-//! The admin listener: health, readiness, metrics, the description of our APIs, the console. Never reachable through the public one.
+//! The admin listener: health, readiness, metrics, the description of our APIs, the console. Never
+//! reachable through the public one.
 
 use std::net::TcpListener as StdTcpListener;
 use std::rc::Rc;

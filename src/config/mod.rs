@@ -107,8 +107,8 @@ pub struct Config {
     /// A file that takes the place of the built-in route table. From `routes.file`, default: not
     /// set.
     pub routes: Option<PathBuf>,
-    /// Every file that was read, or will be, for this configuration: its own, secrets, certificates,
-    /// the route table.
+    /// Every file whose change is taken up while the gate runs: this configuration's own, secrets,
+    /// certificates, the route table; not the certificates of `store`, which are read at the start.
     pub files: Vec<PathBuf>,
 }
 

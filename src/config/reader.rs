@@ -25,7 +25,7 @@ pub(super) struct Context {
     pub(super) problems: Vec<Problem>,
     /// Every key that was asked for, as `section.key` without indices.
     pub(super) known: BTreeSet<String>,
-    /// The files that secrets were read from.
+    /// The files that secrets were read from, or should have been.
     pub(super) files: Vec<PathBuf>,
 }
 
