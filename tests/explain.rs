@@ -279,6 +279,28 @@ fn request_of_a_log_is_explained_by_its_id() -> Tested {
     Ok(())
 }
 
+/// Shadow mode is there to be looked at: what was refused and forwarded all the same is a refusal here.
+#[test]
+fn refusal_that_did_not_hold_is_told_and_judged_again_as_one() -> Tested {
+    let desk = Desk::new()?;
+    let reason = r#","deny.reason":"permission_denied""#;
+    let log = LOG.replace(&format!("\"deny\"{reason}"), &format!("\"shadow\"{reason}"));
+    assert_ne!(log, LOG);
+    desk.write("gate.log", &log.replace("AGENT", AGENT))?;
+    let printed = desk.run(&["explain", "--log", "gate.log", "--request-id", "r2", "--json"])??;
+    let account: Value = serde_json::from_str(&printed)?;
+    let steps = ["head", "record", "route", "permission"];
+    check(&account, Some("permission_denied"), &steps, &["policy"]);
+    assert!(printed.contains("shadow mode"), "{printed}");
+
+    desk.write("same.toml", include_str!("../config/routes/letta.toml"))?;
+    let replay = ["explain", "--replay", "gate.log", "--policy", "same.toml", "--json"];
+    let summary: Value = serde_json::from_str(&desk.run(&replay)??)?;
+    let counts = (&summary["judged"], &summary["passed_over"]);
+    assert_eq!(counts, (&json!(3), &json!(1)), "{summary:#}");
+    Ok(())
+}
+
 #[test]
 fn replay_prints_what_another_table_would_change() -> Tested {
     let desk = Desk::new()?;

@@ -80,6 +80,11 @@ impl Line {
         words.map(|word| word.parse::<Permission>().ok()).collect()
     }
 
+    /// Whether it was refused, even if the refusal did not hold (shadow mode).
+    pub(super) fn is_of_a_refusal(&self) -> bool {
+        matches!(self.decision.as_str(), "deny" | "shadow")
+    }
+
     /// The place and the name of the parameter that was refused.
     pub(super) fn parameter(&self) -> Option<(&str, &str)> {
         self.parameter.as_deref()?.split_once(' ')
@@ -129,7 +134,7 @@ pub(super) fn explain(log: &Path, id: &str, table: &Table) -> Result<Account, Bo
         Some(Verdict::Open { permission }) => Some(*permission),
         _ => None,
     };
-    let is_past_route = line.decision != "deny"
+    let is_past_route = !line.is_of_a_refusal()
         || matches!(line.reason.as_deref(), Some("permission_denied" | "parameter_not_allowed"));
     if let (Some(operation), Some(permission), true) = (operation, permission, is_past_route) {
         let says = format!("`{}` is open, and needs `{permission}`", operation.name);
@@ -141,8 +146,11 @@ pub(super) fn explain(log: &Path, id: &str, table: &Table) -> Result<Account, Bo
             account.pass("permission", says, Some("the token's policy".to_owned()));
         }
     }
-    if let ("deny" | "fail", Some(reason)) = (line.decision.as_str(), &line.reason) {
-        let says = line.detail.clone().unwrap_or_else(|| "no more was recorded".to_owned());
+    if let ("deny" | "shadow" | "fail", Some(reason)) = (line.decision.as_str(), &line.reason) {
+        let mut says = line.detail.clone().unwrap_or_else(|| "no more was recorded".to_owned());
+        if line.decision == "shadow" {
+            says.push_str(" (in shadow mode: it was forwarded all the same)");
+        }
         account.refuse(step_of(reason), says, reason, rule);
         if let ("permission_denied", Some(agent), Some(permission)) =
             (reason.as_str(), line.agent(), permission)

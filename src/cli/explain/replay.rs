@@ -124,7 +124,8 @@ fn consider(line: &Line, before: &Table, after: &Table, summary: &mut Summary) {
 /// What the gate decided, where the route table decided it.
 fn recorded(line: &Line) -> Option<Judgement> {
     line.token_id.as_ref()?;
-    match (line.decision.as_str(), line.reason.as_deref()) {
+    let decision = if line.is_of_a_refusal() { "deny" } else { line.decision.as_str() };
+    match (decision, line.reason.as_deref()) {
         ("permit", _)
         | ("deny", Some("rate_limited" | "too_many_streams"))
         | ("fail", Some("upstream_unavailable" | "upstream_timeout" | "upstream_invalid")) => {
