@@ -124,7 +124,7 @@ impl Describer {
             parameters: Vec::new(),
             body: None,
             answers: Vec::new(),
-            errors: &[400, 401, 403, 404, 408, 413, 414, 431, 501, 503],
+            errors: &[400, 401, 403, 404, 408, 413, 414, 417, 421, 431, 501, 503, 505],
         };
         let (create, created) = (self.schema::<CreateBody>(), self.schema::<TokenBody>());
         let listed = self.schema::<ListBody>();
@@ -199,16 +199,6 @@ impl Describer {
     }
 
     fn admin_api(&mut self, paths: &mut Map<String, Value>) {
-        let endpoint = |name, summary| Endpoint {
-            name,
-            summary,
-            tag: "admin",
-            security: "adminCredential",
-            parameters: Vec::new(),
-            body: None,
-            answers: Vec::new(),
-            errors: &[400, 401, 403, 404, 503],
-        };
         let (overview, routes, decisions) = (
             self.schema::<Overview>(),
             self.schema::<Vec<RouteRow<'_>>>(),
@@ -219,7 +209,7 @@ impl Describer {
             ("routes", "The route table", routes),
             ("decisions", "The last decisions, oldest first", decisions),
         ] {
-            let asked = endpoint(name, summary);
+            let asked = of_admin(name, summary);
             let get = self.describe(Endpoint { answers: vec![(200, Some(schema))], ..asked });
             paths.insert(format!("/api/{name}"), json!({"get": get}));
         }
@@ -229,11 +219,11 @@ impl Describer {
             body: Some(log_in),
             security: "",
             answers: vec![(204, None)],
-            ..endpoint("logIn", "A session, in a cookie; only for the console's own page")
+            ..of_admin("logIn", "A session, in a cookie; only for the console's own page")
         });
         let close = self.describe(Endpoint {
             answers: vec![(204, None)],
-            ..endpoint("logOut", "The session is over")
+            ..of_admin("logOut", "The session is over")
         });
         paths.insert("/api/session".to_owned(), json!({"post": open, "delete": close}));
         let text = |summary: &str, kind: &str, statuses: &[u16]| {
@@ -254,16 +244,6 @@ impl Describer {
     }
 
     fn admin_tokens(&mut self, paths: &mut Map<String, Value>) {
-        let endpoint = |name, summary| Endpoint {
-            name,
-            summary,
-            tag: "admin",
-            security: "adminCredential",
-            parameters: Vec::new(),
-            body: None,
-            answers: Vec::new(),
-            errors: &[400, 401, 403, 404, 503],
-        };
         let (page, new, created) =
             (self.schema::<TokenPage>(), self.schema::<NewToken>(), self.schema::<TokenBody>());
         let list = self.describe(Endpoint {
@@ -275,20 +255,34 @@ impl Describer {
                 query("limit", &json!({"type": "integer", "minimum": 1, "maximum": 200})),
             ],
             answers: vec![(200, Some(page))],
-            ..endpoint("findTokens", "Live tokens of all accounts, without their text")
+            ..of_admin("findTokens", "Live tokens of all accounts, without their text")
         });
         let create = self.describe(Endpoint {
             body: Some(new),
             answers: vec![(201, Some(created))],
-            ..endpoint("makeToken", "A new token, whose text is in this answer only")
+            ..of_admin("makeToken", "A new token, whose text is in this answer only")
         });
         let delete = self.describe(Endpoint {
             parameters: vec![path("id", &token_id())],
             answers: vec![(200, Some(empty_object()))],
-            ..endpoint("deleteTokenById", "The token is deleted, and its streams are cut")
+            ..of_admin("deleteTokenById", "The token is deleted, and its streams are cut")
         });
         paths.insert("/api/tokens".to_owned(), json!({"get": list, "post": create}));
         paths.insert("/api/tokens/{id}".to_owned(), json!({"delete": delete}));
+    }
+}
+
+/// An endpoint of the admin listener, without what is its own.
+fn of_admin(name: &'static str, summary: &'static str) -> Endpoint {
+    Endpoint {
+        name,
+        summary,
+        tag: "admin",
+        security: "adminCredential",
+        parameters: Vec::new(),
+        body: None,
+        answers: Vec::new(),
+        errors: &[400, 401, 403, 404, 503],
     }
 }
 
