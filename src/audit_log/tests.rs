@@ -107,6 +107,26 @@ fn line_that_a_crash_cut_short_is_taken_away() {
     assert_eq!(problems(&[path]), Vec::<String>::new());
 }
 
+#[test]
+fn what_is_no_entry_is_counted_as_lost() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("audit.log");
+    let log = AuditLog::open(&path).unwrap();
+    for object in ["", "{}", "text", "{\"a\":1,\n\"b\":2}"] {
+        log.append(object);
+    }
+    log.flush();
+    let text = fs::read_to_string(&path).unwrap();
+    let lost: u64 = text
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["lost"].as_u64().unwrap()
+        })
+        .sum();
+    assert_eq!(lost, 4, "{text}");
+    assert_eq!(problems(&[path]), Vec::<String>::new());
+}
+
 /// A gate ends even if its disk takes nothing more: it tries again and again, and that is not waited for.
 #[test]
 fn log_that_cannot_be_written_is_not_waited_for_without_end() {

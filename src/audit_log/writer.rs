@@ -64,17 +64,20 @@ impl AuditLog {
         Ok(Self(waiting))
     }
 
-    /// Adds an entry: one JSON object. Never waits for the disk.
+    /// Adds an entry: one JSON object, on one line. What is none, or is too much, is counted as lost.
+    /// Never waits for the disk.
     pub fn append(&self, object: &str) {
         let fields = object.trim_end().strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-        let Some(fields) = fields else { return };
         let mut entries = self.0.lock();
-        if entries.fields.len() + fields.len() > WAITING_BYTES_MAX {
-            entries.lost += 1;
-            return;
+        let room = WAITING_BYTES_MAX.saturating_sub(entries.fields.len());
+        let fits = |fields: &&str| (1..=room).contains(&fields.len()) && !fields.contains('\n');
+        match fields.filter(fits) {
+            Some(fields) => {
+                entries.fields.push_str(fields);
+                entries.fields.push('\n');
+            }
+            None => entries.lost += 1,
         }
-        entries.fields.push_str(fields);
-        entries.fields.push('\n');
         drop(entries);
         self.0.more.notify_all();
     }
