@@ -96,7 +96,9 @@ class Gate:
         until("the gate listens", lambda: self.process.poll() is None and listens(self.port))
 
     def clients(self):
-        lines = [json.loads(line) for line in self.log.read_text().splitlines()]
+        # The last line may still be on its way.
+        whole, _, _ = self.log.read_text().rpartition("\n")
+        lines = [json.loads(line) for line in whole.splitlines()]
         return [line["client.address"] for line in lines if line.get("message") == "request"]
 
     def stop(self):
