@@ -122,14 +122,18 @@ impl<'a> Line<'a> {
                     event.account = Some(account.name.clone());
                     event.token = Some(record.id);
                 });
-                let mut body = Carried::Unread(body);
-                let authorized = self.authorize(&known, account, &received, &mut body).await;
+                let (mut body, mut taken) = (Carried::Unread(body), false);
+                let authorized =
+                    self.authorize(&known, account, &received, &mut body, &mut taken).await;
                 self.note_decision(record, &received, &authorized);
                 let (permit, until, unread) = match authorized {
                     Ok((permit, until)) => (permit, until, None),
                     Err(Refusal::Denied(denial))
                         if !account.enforce && !received.is_token_api && denial.is_of_policy() =>
                     {
+                        if !taken {
+                            known.rate.take().map_err(Refusal::RateLimited)?;
+                        }
                         self.note_shadow(&Refusal::Denied(denial));
                         let (read, unread) = body.split();
                         let unread = unread.filter(|body| body.is_announced(&head.headers));
@@ -145,13 +149,15 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Step 3: the decision, with what it has to ask for: an owner, a body. Then the token's rate.
+    /// Step 3: the decision, with what it has to ask for: an owner, a body. Then the token's rate, of
+    /// which `taken` tells whether the request has taken.
     async fn authorize<B: CallerBody>(
         &mut self,
         known: &Known,
         account: &KnownAccount,
         received: &Received<'_>,
         body: &mut Carried<B>,
+        taken: &mut bool,
     ) -> Result<(Permit<'a>, Instant), Refusal> {
         let core: &'a Core = self.core;
         let gate = &*core.gate;
@@ -165,11 +171,11 @@ impl<'a> Line<'a> {
             bounds: gate.rules.bounds,
         };
         let mut judged = policy::decide(rules, &record.grant, &received.asked, self.now);
-        let asks_for_owner = matches!(judged, Ok(Judged::OwnerFirst(_)));
-        let mut waited = asks_for_owner;
+        let mut waited = false;
         if let Ok(Judged::OwnerFirst(pending)) = judged {
             // A look-up costs the upstream as much as a request.
             known.rate.take().map_err(Refusal::RateLimited)?;
+            (*taken, waited) = (true, true);
             let owner = gate.owners.find(core, account, pending.id(), self.request_id).await;
             judged = pending.judge_owner(owner.map_err(Refusal::OwnerUnavailable)?);
         }
@@ -191,7 +197,7 @@ impl<'a> Line<'a> {
             }
         };
         let until = if waited { self.still_live(known).await? } else { known.found.until };
-        if !asks_for_owner {
+        if !*taken {
             known.rate.take().map_err(Refusal::RateLimited)?;
         }
         Ok((permit, until))

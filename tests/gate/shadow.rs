@@ -2,8 +2,11 @@
 
 use std::fs;
 
+use serde_json::json;
+
 use crate::harness::{
-    A, B, Gate, ORIGIN, OTHER_SERVER_KEY, Recorder, SERVER_KEY, TOKENS, agent_path, field, says,
+    A, B, Gate, ORIGIN, OTHER_SERVER_KEY, Recorder, Reply, SERVER_KEY, TOKENS, agent_path,
+    assert_refused, create, field, letta, says,
 };
 
 /// A gate whose account `default` is in shadow mode, `other` not; and a token of each.
@@ -17,7 +20,7 @@ fn stage(recorder: &Recorder) -> (Gate, String, String) {
     let mut gate = gate;
     gate.restart();
     let mint = |key: &str| {
-        let body = serde_json::json!({
+        let body = json!({
             "policy": [{"type": "agent", "id": A, "access": ["read_messages"]}],
             "hostname": ORIGIN,
         });
@@ -101,4 +104,33 @@ fn malformed_body_goes_on_as_it_came() {
     let call = gate.call("PATCH", &agent_path(A, "")).token(&shadowed).body("{\"a\":");
     assert_eq!(call.header("Content-Type", "application/json").send().status, 200);
     assert_eq!(recorder.only_request().body, b"{\"a\":");
+}
+
+/// What is forwarded costs the upstream as much, whatever the policy says to it. A request whose owner
+/// had to be looked up is counted once.
+#[test]
+fn what_is_forwarded_all_the_same_is_held_to_the_tokens_rate() {
+    let others = "conv-22222222-2222-4222-8222-222222222222";
+    let recorder = Recorder::with(move |request| {
+        let of_conversation = request.target().starts_with("/v1/conversations/");
+        let owned = json!({"id": others, "agent_id": B});
+        if of_conversation { Reply::json(200, &owned) } else { letta(request) }
+    });
+    let (gate, _, _) = stage(&recorder);
+    let refused = [agent_path(B, "/messages"), format!("/v1/conversations/{others}/messages")];
+    for target in refused {
+        let body = json!({
+            "policy": [{"type": "agent", "id": A, "access": ["read_messages"]}],
+            "hostname": ORIGIN,
+            "limits": {"requests_per_minute": 2},
+        });
+        let created = create(&gate, &body);
+        let call = gate.call("GET", &target).token(created["token"].as_str().unwrap());
+        for _ in 0..2 {
+            assert_eq!(call.send().status, 200, "{target}");
+        }
+        let reached = recorder.requests().len();
+        assert_refused(&call.send(), 429, "rate_limited");
+        assert_eq!(recorder.requests().len(), reached, "{target}");
+    }
 }
