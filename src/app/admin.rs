@@ -86,7 +86,7 @@ impl Admin {
         let Some(identities) = &assembled.admin_identities else {
             return self.serve_http(stream, buffers).await;
         };
-        if let Some(secured) = assembled.handshakes.shake(stream, identities).await {
+        if let Some(secured) = assembled.admin_handshakes.shake(stream, identities).await {
             self.serve_http(secured.stream, buffers).await;
         }
     }

@@ -69,7 +69,9 @@ pub(super) struct Assembled {
     pub(super) identities: Option<Identities>,
     /// Those of the admin listener.
     pub(super) admin_identities: Option<Identities>,
-    pub(super) handshakes: Arc<Handshakes>,
+    pub(super) handshakes: Handshakes,
+    /// Those of the admin listener: however many callers there are, operators get in.
+    pub(super) admin_handshakes: Handshakes,
     /// What browsers are told within TLS, as `Strict-Transport-Security` says it (RFC 6797 §6.1).
     pub(super) strict_transport: Option<HeaderValue>,
     /// Which proxies in front are believed.
@@ -165,6 +167,7 @@ pub(super) fn assemble(config: Config, lasting: &Lasting) -> Result<Assembled, S
     });
     let (handshakes_max, handshake_timeout) =
         (config.tls.handshakes_max, config.tls.handshake_timeout);
+    let handshakes = || Handshakes::new(handshakes_max, handshake_timeout, Arc::clone(&metrics));
     Ok(Assembled {
         gate,
         token_api,
@@ -193,7 +196,8 @@ pub(super) fn assemble(config: Config, lasting: &Lasting) -> Result<Assembled, S
         admin_identities,
         proxies: config.proxies,
         strict_transport: strict_transport(config.tls.strict_transport.as_secs()),
-        handshakes: Arc::new(Handshakes::new(handshakes_max, handshake_timeout, metrics)),
+        handshakes: handshakes(),
+        admin_handshakes: handshakes(),
     })
 }
 

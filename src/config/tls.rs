@@ -19,7 +19,7 @@ pub struct Tls {
     pub admin_clients: Option<PathBuf>,
     /// Longest time for a handshake. Default 10 s.
     pub handshake_timeout: Duration,
-    /// Handshakes under way at once. Default 512.
+    /// Handshakes under way at once; the admin listener has as many of its own. Default 512.
     pub handshakes_max: usize,
     /// How long browsers are told to ask this host within TLS only, whole seconds; none: they are not
     /// told. Default none.

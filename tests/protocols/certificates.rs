@@ -191,6 +191,24 @@ fn admin_listener_takes_only_clients_with_a_certificate_of_its_authority() {
     assert_eq!(ask(Some(&pki.leaf(&["operator"]))), "");
 }
 
+/// Callers that leave no place for another handshake do not keep an operator out.
+#[test]
+fn admin_listener_has_handshakes_of_its_own() {
+    let (recorder, pki) = (Recorder::start(), Pki::new());
+    let settings = [
+        ("tls.admin", "tls".into()),
+        ("tls.handshakes_max", 1.into()),
+        ("tls.handshake_timeout", "1m".into()),
+    ];
+    let gate = Gate::start_tls(&recorder, &pki, &settings);
+    let mut silent: Vec<Connection> = Vec::new();
+    eventually("nobody else is let in", || {
+        silent.push(Connection::open(gate.public()));
+        !is_trusted(&gate, &pki)
+    });
+    assert!(Connection::open_secure(gate.admin(), &pki, HOST).is_ok());
+}
+
 /// G-05: versions before 1.2 are answered with an alert and nothing else.
 #[test]
 fn old_versions_of_tls_are_refused() {
