@@ -144,3 +144,11 @@ impl Core {
         id.sampled(self.gate.rules.trace_one_in)
     }
 }
+
+/// A request that has waited, for a body or an owner, may be counted when all others go on with the next
+/// configuration, and this core is told nothing more.
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.tell_usage();
+    }
+}

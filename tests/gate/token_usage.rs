@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    A, B, Call, Gate, SERVER_KEY, TOKENS, agent_path, delete, eventually, mint, says,
+    A, B, Call, Connection, Gate, SERVER_KEY, TOKENS, agent_path, delete, eventually, hang_up,
+    mint, says,
 };
 
 const ALL: [&str; 4] = ["read_messages", "write_messages", "read_agent", "write_agent"];
@@ -93,6 +94,29 @@ fn gate_that_ends_in_order_forgets_no_request() {
     assert!(gate.wait_for_exit().success());
     gate.restart();
     assert_eq!(requests(&gate, "read_messages"), 7);
+}
+
+/// It waits for its body while the configuration changes, and is judged by the one it came under.
+#[test]
+fn request_that_outlasts_its_configuration_is_counted() {
+    let mut gate = Gate::before_letta_with(&[("server.workers", 1.into())]);
+    let token = mint(&gate, A, &ALL);
+    let body = says("hello");
+    let call = gate.call("POST", &agent_path(A, "/messages")).token(&token).json(&body);
+    let bytes = call.header("Expect", "100-continue").bytes();
+    let (head, body) = bytes.split_at(bytes.len() - body.to_string().len());
+    let mut connection = Connection::open(gate.public());
+    connection.send(head);
+    assert_eq!(connection.until_first_bytes(), b"HTTP/1.1 100 Continue\r\n\r\n");
+    hang_up(&gate);
+    use_token(&gate, &token, 1);
+    connection.send(body);
+    assert_eq!(connection.answer("POST").status, 200);
+    drop(connection);
+    gate.terminate();
+    assert!(gate.wait_for_exit().success());
+    gate.restart();
+    assert_eq!((requests(&gate, "read_messages"), requests(&gate, "write_messages")), (1, 1));
 }
 
 /// What was written stays; what was counted since may be lost, and nothing is counted that was not.
