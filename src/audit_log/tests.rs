@@ -127,6 +127,21 @@ fn what_is_no_entry_is_counted_as_lost() {
     assert_eq!(problems(&[path]), Vec::<String>::new());
 }
 
+/// It is there before the place that the chain has come to is kept beside the log.
+#[test]
+fn entry_that_is_on_disk_is_not_counted_as_lost() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("audit.log");
+    let log = AuditLog::open(&path).unwrap();
+    // In the way of what is written beside the log.
+    fs::create_dir(directory.path().join("audit.log.head.new")).unwrap();
+    log.append(r#"{"message":"one"}"#);
+    log.flush();
+    let verdict = verify(std::slice::from_ref(&path)).unwrap();
+    assert_eq!((verdict.entries, verdict.problems), (1, Vec::<String>::new()));
+    assert!(!fs::read_to_string(&path).unwrap().contains("lost"));
+}
+
 /// A gate ends even if its disk takes nothing more: it tries again and again, and that is not waited for.
 #[test]
 fn log_that_cannot_be_written_is_not_waited_for_without_end() {

@@ -107,11 +107,11 @@ impl Waiting {
             drop(entries);
             std::thread::sleep(GATHERING);
             let mut entries = self.lock();
-            let fields = std::mem::take(&mut entries.fields);
-            let lost = std::mem::take(&mut entries.lost);
+            let mut fields = std::mem::take(&mut entries.fields);
+            let mut lost = std::mem::take(&mut entries.lost);
             entries.writing = true;
             drop(entries);
-            let written = chain.write(&fields, lost);
+            let written = chain.write(&mut fields, &mut lost);
             if let Err(error) = &written {
                 if !failing {
                     tracing::error!(%error, "the audit log cannot be written");
@@ -137,8 +137,14 @@ impl Chain {
         Ok(chain)
     }
 
-    fn write(&mut self, fields: &str, lost: u64) -> io::Result<()> {
-        self.in_turn(|chain| chain.append(fields, lost))
+    /// Appends entries, and the number of those that were lost. What it leaves of both is not there.
+    fn write(&mut self, fields: &mut String, lost: &mut u64) -> io::Result<()> {
+        self.in_turn(|chain| {
+            chain.append(fields, *lost)?;
+            fields.clear();
+            *lost = 0;
+            chain.keep_head()
+        })
     }
 
     /// Does something while nobody else appends.
@@ -176,9 +182,19 @@ impl Chain {
         if lost > 0 {
             head.append(&format!(r#""message":"entries lost","lost":{lost}"#), &mut lines);
         }
-        file.write_all(lines.as_bytes())?;
-        file.sync_data()?;
+        let length = file.metadata()?.len();
+        let written = file.write_all(lines.as_bytes()).and_then(|()| file.sync_data());
+        if written.is_err() {
+            // All of it counts as lost, so that none of it may stay. If it does, too many are counted.
+            let _ = file.set_len(length);
+            return written;
+        }
         self.head = head;
+        Ok(())
+    }
+
+    /// Keeps the place that the chain has come to beside the log.
+    fn keep_head(&self) -> io::Result<()> {
         let beside = self.path.with_added_extension("head.new");
         fs::write(&beside, self.head.to_text())?;
         fs::rename(beside, head_path(&self.path))
