@@ -77,6 +77,23 @@ fn removed_changed_added_and_moved_lines_are_found() {
     assert!(problems(&files).is_empty());
 }
 
+/// The place beside the log may be older than its end, and still tells one chain from another.
+#[test]
+fn chain_that_was_written_anew_is_found_by_the_place_beside_it() {
+    let (_directory, path, _) = ten();
+    let head = path.with_added_extension("head");
+    let kept = fs::read_to_string(&head).unwrap();
+    write(&path, 10, 12);
+    fs::write(&head, &kept).unwrap();
+    assert_eq!(problems(std::slice::from_ref(&path)), Vec::<String>::new(), "a little behind");
+
+    let other = path.with_file_name("other.log");
+    write(&other, 100, 112);
+    fs::rename(&other, &path).unwrap();
+    let found = problems(std::slice::from_ref(&path));
+    assert!(found.len() == 1 && found[0].contains("entry 10 is not the one"), "{found:?}");
+}
+
 #[test]
 fn chain_goes_on_in_a_new_file_when_the_old_one_is_moved_away() {
     let directory = TempDir::new().unwrap();

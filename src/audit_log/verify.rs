@@ -16,11 +16,17 @@ pub struct Verdict {
     pub problems: Vec<String>,
 }
 
-/// Reads the files of a log, oldest first, and follows the chain through all of them to the place that
-/// is kept beside the last one.
+/// Reads the files of a log, oldest first, and follows the chain through all of them. Holds it against
+/// the place that is kept beside the last one: entries removed from the end, and a chain that was written
+/// anew, show there only. That place may be a little behind, when the gate was killed.
 pub fn verify(files: &[PathBuf]) -> io::Result<Verdict> {
     let mut verdict = Verdict::default();
     let mut head: Option<Head> = None;
+    // Before the log itself, which a running gate goes on with.
+    let kept = match files.last() {
+        Some(last) => kept_beside(last, &mut verdict)?,
+        None => None,
+    };
     for path in files {
         for (at, line) in BufReader::new(File::open(path)?).split(b'\n').enumerate() {
             let line = line?;
@@ -45,36 +51,34 @@ pub fn verify(files: &[PathBuf]) -> io::Result<Verdict> {
                     head.number
                 )),
             }
+            if kept.as_ref().is_some_and(|kept| kept.number == number && *kept != entry.head) {
+                let problem = format!("{place}: entry {number} is not the one that was written");
+                verdict.problems.push(problem);
+            }
             head = Some(entry.head);
         }
     }
-    if let Some(last) = files.last() {
-        check_end(last, &head.unwrap_or_default(), &mut verdict)?;
+    let end = head.unwrap_or_default().number;
+    if let (Some(last), Some(kept)) = (files.last(), kept)
+        && kept.number > end
+    {
+        let (place, number) = (last.display(), kept.number);
+        let problem = format!("{place}: ends with entry {end}, and there was an entry {number}");
+        verdict.problems.push(problem);
     }
     Ok(verdict)
 }
 
-/// Holds the end against the place that is kept beside the log: entries removed from the end show
-/// there only. It may be a little behind, when the gate was killed.
-fn check_end(path: &Path, head: &Head, verdict: &mut Verdict) -> io::Result<()> {
+/// The place that is kept beside a file, if there is one.
+fn kept_beside(path: &Path, verdict: &mut Verdict) -> io::Result<Option<Head>> {
     let text = match fs::read_to_string(head_path(path)) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let place = path.display();
-    match Head::from_text(&text) {
-        None => verdict.problems.push(format!("{place}.head: cannot be read")),
-        Some(kept) if kept.number > head.number => verdict.problems.push(format!(
-            "{place}: ends with entry {}, and there was an entry {}",
-            head.number, kept.number
-        )),
-        Some(kept) if kept.number == head.number && kept != *head => {
-            verdict
-                .problems
-                .push(format!("{place}: the last entry is not the one that was written"));
-        }
-        Some(_) => {}
+    let kept = Head::from_text(&text);
+    if kept.is_none() {
+        verdict.problems.push(format!("{}.head: cannot be read", path.display()));
     }
-    Ok(())
+    Ok(kept)
 }
