@@ -3,6 +3,8 @@
 
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -17,7 +19,7 @@ use crate::audit::{FieldName, Fields, Finished, TraceFacts};
 use crate::config::{Collector, Traces};
 use crate::tls::PeerTls;
 
-/// Spans that wait to be sent; more are dropped.
+/// Spans that wait to be sent; more are dropped, which is said.
 const WAITING_MAX: usize = 4096;
 /// Spans of one batch.
 const BATCH_MAX: usize = 512;
@@ -25,13 +27,14 @@ const BATCH_MAX: usize = 512;
 const GATHERING: Duration = Duration::from_secs(1);
 /// Longest time for each step of sending a batch.
 const STEP_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a failure is said.
+/// How often a failure, or that spans were dropped, is said.
 const WARNING_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Takes spans in. Clones take in for the same collector.
 #[derive(Clone)]
 pub(super) struct Spans {
     sender: SyncSender<RequestSpan>,
+    dropped: Arc<AtomicUsize>,
 }
 
 /// What is known of a request at its end.
@@ -50,10 +53,11 @@ impl Spans {
         let tls =
             collector.is_tls.then(|| PeerTls::read(&collector.host, None, None)).transpose()?;
         let (sender, spans) = sync_channel(WAITING_MAX);
-        let exporter = Exporter { collector, tls, warned: None };
+        let dropped = Arc::default();
+        let exporter = Exporter { collector, tls, dropped: Arc::clone(&dropped), warned: None };
         let thread = std::thread::Builder::new().name("ckgate-traces".to_owned());
         thread.spawn(move || exporter.send_on(&spans)).map_err(StartError::Thread)?;
-        Ok(Some(Self { sender }))
+        Ok(Some(Self { sender, dropped }))
     }
 
     /// Takes a request in, if it is traced.
@@ -66,7 +70,9 @@ impl Spans {
         let mut span = RequestSpan { ended: now, fields, route, facts };
         event.record(&mut span);
         // A collector that does not keep up costs spans, never requests.
-        let _ = self.sender.try_send(span);
+        if self.sender.try_send(span).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -220,6 +226,8 @@ impl Fields for RequestSpan {
 struct Exporter {
     collector: Collector,
     tls: Option<PeerTls>,
+    /// Spans that nobody will see, since the last warning.
+    dropped: Arc<AtomicUsize>,
     warned: Option<Instant>,
 }
 
@@ -233,12 +241,24 @@ impl Exporter {
                     Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
                 }
             }
-            if let Err(error) = self.send(&batch)
-                && self.warned.is_none_or(|warned| warned.elapsed() >= WARNING_INTERVAL)
-            {
-                self.warned = Some(Instant::now());
-                tracing::warn!(%error, "traces cannot be sent");
+            let sent = self.send(&batch);
+            if sent.is_err() {
+                self.dropped.fetch_add(batch.len(), Ordering::Relaxed);
             }
+            self.tell_dropped(sent.err());
+        }
+    }
+
+    /// Says how many spans were dropped, and what went wrong last.
+    fn tell_dropped(&mut self, error: Option<io::Error>) {
+        if self.warned.is_some_and(|warned| warned.elapsed() < WARNING_INTERVAL) {
+            return;
+        }
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            self.warned = Some(Instant::now());
+            let error = error.map(tracing::field::display);
+            tracing::warn!(error, dropped, "traces cannot be sent, or not as fast as they come");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{A, B, Gate, Recorder, Reply, agent_path, eventually, mint};
+use crate::harness::{A, B, Gate, Recorder, Reply, agent_path, eventually, field, mint};
 
 /// Every span that a collector has received.
 fn spans(collector: &Recorder) -> Vec<Value> {
@@ -100,4 +100,16 @@ fn without_a_collector_nothing_is_sampled() {
     assert_eq!(gate.call("GET", &agent_path(A, "/messages")).token(&token).send().status, 200);
     assert!(recorder.only_request().header("traceparent").unwrap().ends_with("-00"));
     assert!(!gate.admin_get("/metrics").text().contains("trace_id"));
+}
+
+/// Spans that a collector does not take are dropped, and the operator is told how many.
+#[test]
+fn spans_that_cannot_be_sent_are_counted() {
+    let refusal = Reply::raw("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n").close();
+    let (recorder, collector) = (Recorder::start(), Recorder::with(move |_| refusal.clone()));
+    let endpoint = format!("http://{}", collector.address());
+    let gate = Gate::start_with(&recorder, &[("traces.endpoint", endpoint.into())]);
+    assert_eq!(gate.call("GET", "/v1/agents/").send().status, 401);
+    let told = gate.log().wait_for("how many were dropped", |line| field(line, "dropped"));
+    assert_eq!(told, Some(Value::from(1)));
 }
