@@ -123,9 +123,9 @@ pub(super) fn init(log: &Log, audit: Option<AuditLog>, spans: Option<Spans>) -> 
         audit: audit.clone(),
         spans,
     };
-    let writer = Arc::clone(&waiting);
-    let spawned =
-        std::thread::Builder::new().name("ckgate-log".to_owned()).spawn(move || writer.write_on());
+    let (writer, format) = (Arc::clone(&waiting), log.format);
+    let thread = std::thread::Builder::new().name("ckgate-log".to_owned());
+    let spawned = thread.spawn(move || writer.write_on(format));
     // Without a writer there is nobody to log to; a subscriber that is there already, in tests,
     // stays.
     if spawned.is_ok() {
@@ -174,7 +174,7 @@ impl Waiting {
     }
 
     /// The writer: takes what has gathered and writes it, for ever.
-    fn write_on(&self) {
+    fn write_on(&self, format: LogFormat) {
         let mut taken = Vec::new();
         loop {
             let mut buffer = self.lock();
@@ -189,8 +189,11 @@ impl Waiting {
             buffer.writing = true;
             drop(buffer);
             if dropped > 0 {
-                let told =
-                    format!("{{\"level\":\"WARN\",\"message\":\"{dropped} lines dropped\"}}\n");
+                let said = format!("{dropped} lines dropped");
+                let told = match format {
+                    LogFormat::Json => format!("{{\"level\":\"WARN\",\"message\":\"{said}\"}}\n"),
+                    LogFormat::Text => format!("WARN message=\"{said}\"\n"),
+                };
                 taken.extend_from_slice(told.as_bytes());
             }
             // A reader that has gone away is no reason to stop serving.
