@@ -110,6 +110,9 @@ pub(super) struct Explain {
     /// A running gate's base URL, which is asked what the token may do, with its account's server key.
     #[arg(long, value_name = "URL", requires = "token_env", conflicts_with = "policy")]
     pub(super) gate: Option<String>,
+    /// The authorities of an https gate's certificate, in PEM; without it, those that the web trusts.
+    #[arg(long, value_name = "FILE", requires = "gate")]
+    pub(super) gate_ca: Option<PathBuf>,
     /// The variable that holds the server key for `--gate`.
     #[arg(long, value_name = "NAME", default_value = "CKGATE_SERVER_KEY")]
     pub(super) server_key_env: String,

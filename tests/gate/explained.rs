@@ -5,7 +5,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::harness::{A, Gate, ORIGIN, SERVER_KEY, agent_path, delete, mint, says};
+use crate::harness::{
+    A, Gate, HOST, ORIGIN, Pki, Recorder, SERVER_KEY, agent_path, delete, mint, says,
+};
 
 /// What the command prints; the arguments are those of `ckgate explain --json`.
 #[track_caller]
@@ -46,6 +48,21 @@ fn running_gate_is_asked_what_a_token_may_do() {
     }
     delete(&gate, &token);
     assert_eq!(ask(&agent_path(A, "/messages"))["code"], "token_invalid");
+}
+
+#[test]
+fn running_gate_within_tls_is_asked_if_the_named_authority_vouches_for_it() {
+    let (recorder, pki) = (Recorder::start(), Pki::new());
+    let directory = tempfile::tempdir().unwrap();
+    let pair = pki.leaf(&[HOST, "127.0.0.1"]).write(directory.path(), "gate");
+    let gate = Gate::start_tls(&recorder, &pki, &[("tls.certificates", vec![pair].into())]);
+    fs::write(gate.directory().join("ca.pem"), pki.pem()).unwrap();
+    let token = mint(&gate, A, &["read_messages"]);
+    let (target, url) = (agent_path(A, "/messages"), format!("https://{}", gate.public()));
+    let origin = format!("Origin: {ORIGIN}");
+    let of_gate = ["--gate", &url, "--gate-ca", "ca.pem", "--token-env", "TOKEN"];
+    let asked = [&["GET", &*target, "-H", &origin][..], &of_gate].concat();
+    assert_eq!(explain(&gate, &token, &asked)["verdict"], "permit");
 }
 
 #[test]

@@ -70,7 +70,7 @@ pub(super) fn grant(
 ) -> Result<Option<Grant>, Box<dyn Error>> {
     if let (Some(gate), Some(name)) = (&options.gate, &options.token_env) {
         let server_key = secret_in(environment, &options.server_key_env)?;
-        let gate = GateClient::new(gate, None, server_key)?;
+        let gate = GateClient::new(gate, options.gate_ca.as_deref(), server_key)?;
         return listed(&gate, &secret_in(environment, name)?, account);
     }
     let id = match &options.token_env {
