@@ -64,6 +64,20 @@ fn pair_that_is_broken_or_mismatched_is_refused() {
     assert!(matches!(read(&[a]), Err(TlsError::File { .. })));
 }
 
+/// Of authorities in a file that was cut, those behind the cut would be missing.
+#[test]
+fn file_that_is_too_large_is_refused_rather_than_cut() {
+    let directory = TempDir::new().unwrap();
+    let a = pair(&directory, "a", &["a.test"]);
+    let mut text = fs::read(&a.certificate).unwrap();
+    text.resize(1 << 20, b'\n');
+    fs::write(&a.certificate, &text).unwrap();
+    assert!(read(std::slice::from_ref(&a)).is_ok());
+    text.push(b'\n');
+    fs::write(&a.certificate, &text).unwrap();
+    assert!(matches!(read(&[a]), Err(TlsError::File { .. })));
+}
+
 #[test]
 fn there_is_no_peer_without_authorities_or_a_name() {
     let missing = Path::new("/nonexistent/ca.pem");
