@@ -68,7 +68,11 @@ impl Files {
                 for problem in problems.lines() {
                     tracing::error!(problem, "the configuration cannot be used: the old one holds");
                 }
-                return;
+                // What is mended next may be a secret that it names for the first time.
+                let named = problems.secret_files().iter();
+                let new = named.filter(|path| !self.paths.contains(path));
+                let paths = self.paths.iter().chain(new).cloned().collect();
+                return self.watch(paths);
             }
         };
         for key in self.fixed.changed_in(&config) {
@@ -77,11 +81,7 @@ impl Files {
         self.fixed.keep_in(&mut config);
         let (levels, paths) = (config.log.clone(), config.files.clone());
         // Also if they cannot be used: what is mended next may be one of those named just now.
-        if self.paths != paths {
-            self.paths = paths;
-            self.read = self.versions();
-            self.seen.clone_from(&self.read);
-        }
+        self.watch(paths);
         match running.reload(config) {
             Ok(()) => {
                 log.set_levels(&levels);
@@ -93,6 +93,15 @@ impl Files {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 tracing::error!(%error, cause, "the configuration cannot be used: the old one holds");
             }
+        }
+    }
+
+    /// Looks at these from now on.
+    fn watch(&mut self, paths: Vec<PathBuf>) {
+        if self.paths != paths {
+            self.paths = paths;
+            self.read = self.versions();
+            self.seen.clone_from(&self.read);
         }
     }
 

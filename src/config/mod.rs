@@ -133,7 +133,7 @@ impl Config {
         let text = read_file(file)?;
         let typed = Typed { text: &text, environment, command_line };
         let resolved = resolve(typed, MissingKeyFile::Create);
-        let mut config = resolved.map_err(|found| problems_in(file, found))?;
+        let mut config = resolved.map_err(|problems| problems.of(file))?;
         config.files.extend(file.map(Path::to_owned));
         Ok(config)
     }
@@ -147,7 +147,7 @@ impl Config {
     ) -> Result<Self, Problems> {
         let text = read_file(file)?;
         let typed = Typed { text: &text, environment, command_line };
-        resolve(typed, MissingKeyFile::Leave).map_err(|found| problems_in(file, found))
+        resolve(typed, MissingKeyFile::Leave).map_err(|problems| problems.of(file))
     }
 
     /// A configuration from memory, for tests and the demonstration. Makes no file: where
@@ -157,7 +157,7 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Problems> {
         let typed = Typed { text, environment, command_line: CommandLine::default() };
-        resolve(typed, MissingKeyFile::Leave).map_err(|found| problems_in(None, found))
+        resolve(typed, MissingKeyFile::Leave)
     }
 }
 
@@ -184,7 +184,7 @@ struct Typed<'t, E> {
     command_line: CommandLine,
 }
 
-fn resolve<E>(typed: Typed<'_, E>, missing: MissingKeyFile) -> Result<Config, Vec<Problem>>
+fn resolve<E>(typed: Typed<'_, E>, missing: MissingKeyFile) -> Result<Config, Problems>
 where
     E: IntoIterator<Item = (String, String)>,
 {
@@ -193,7 +193,7 @@ where
     let mut root = raw::parse(typed.text, &mut problems);
     if !problems.is_empty() {
         // What follows a syntax error is guesswork, and so would be its problems.
-        return Err(problems);
+        return Err(Problems::new(problems, Vec::new()));
     }
     raw::lay_environment_over(&mut root, &environment, &mut problems);
     let CommandLine { upstream, listen } = typed.command_line;
@@ -208,7 +208,7 @@ where
     let mut context = Context { environment, problems, known: BTreeSet::new(), files: Vec::new() };
     let (tokens, config) = context.read("", root, read);
     if !context.problems.is_empty() {
-        return Err(context.problems);
+        return Err(Problems::new(context.problems, context.files));
     }
     match tokens.settle(missing) {
         Ok(tokens) => {
@@ -217,7 +217,9 @@ where
             config.note_files();
             Ok(config)
         }
-        Err((place, message)) => Err(vec![Problem { place, message }]),
+        Err((place, message)) => {
+            Err(Problems::new(vec![Problem { place, message }], context.files))
+        }
     }
 }
 
@@ -274,10 +276,6 @@ fn path(text: &str) -> Result<PathBuf, &'static str> {
     if text.is_empty() { Err("must be a path") } else { Ok(PathBuf::from(text)) }
 }
 
-fn problems_in(file: Option<&Path>, found: Vec<Problem>) -> Problems {
-    Problems::new(file.map(|file| file.display().to_string()), found)
-}
-
 fn read_file(file: Option<&Path>) -> Result<String, Problems> {
     let Some(path) = file else { return Ok(String::new()) };
     let mut text = String::new();
@@ -291,7 +289,7 @@ fn read_file(file: Option<&Path>) -> Result<String, Problems> {
         Err(error) => {
             let message =
                 format!("the file {} cannot be read: {error}", quoted(&path.to_string_lossy()));
-            Err(Problems::new(None, vec![Problem { place: Place::Whole, message }]))
+            Err(Problems::new(vec![Problem { place: Place::Whole, message }], Vec::new()))
         }
     }
 }

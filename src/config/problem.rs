@@ -1,10 +1,12 @@
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 /// Everything that is wrong with a configuration, in the order of the file.
 #[derive(Debug)]
 pub struct Problems {
     file: Option<String>,
     found: Vec<Problem>,
+    secret_files: Vec<PathBuf>,
 }
 
 /// One thing that is wrong. Never holds a secret.
@@ -28,9 +30,20 @@ pub(super) enum Place {
 }
 
 impl Problems {
-    pub(super) fn new(file: Option<String>, mut found: Vec<Problem>) -> Self {
+    pub(super) fn new(mut found: Vec<Problem>, secret_files: Vec<PathBuf>) -> Self {
         found.sort();
-        Self { file, found }
+        Self { file: None, found, secret_files }
+    }
+
+    /// The same, of the configuration in this file.
+    pub(super) fn of(self, file: Option<&Path>) -> Self {
+        Self { file: file.map(|file| file.display().to_string()), ..self }
+    }
+
+    /// The files of secrets that the configuration names, whether they are there or not.
+    #[must_use]
+    pub fn secret_files(&self) -> &[PathBuf] {
+        &self.secret_files
     }
 
     /// How many there are.

@@ -142,6 +142,7 @@ fn key(
         let file = PathBuf::from(file);
         // A link to nowhere is there, and its own problem when it is read.
         if fs::symlink_metadata(&file).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+            context.files.push(file.clone());
             let Some(store) = store.sqlite_path() else {
                 let message = format!(
                     "`{path}`: the key file {} is missing: gates that share a store need the same \

@@ -95,17 +95,29 @@ fn configuration_that_cannot_be_used_changes_nothing_and_says_why() {
     assert_eq!(count(&gate, "ckgate_shadow_accounts"), 0, "the old configuration enforces");
 }
 
-/// The file that is at fault may be one that the configuration did not name before.
+/// The file that is at fault may be one that the configuration did not name before: a secret, without
+/// which it is not even read to its end, or another.
 #[test]
 fn file_that_was_named_just_now_is_taken_up_once_it_is_mended() {
     let recorder = Recorder::start();
     let gate = Gate::start(&recorder);
     let routes = gate.directory().join("routes.toml");
     fs::write(&routes, "nonsense").unwrap();
+    let credential = gate.directory().join("console");
     edit(&gate, |table| {
         section(table, "routes").insert("file".to_owned(), routes.to_str().unwrap().into());
+        let mut file = toml::Table::new();
+        file.insert("file".to_owned(), credential.to_str().unwrap().into());
+        section(table, "console").insert("credential".to_owned(), file.into());
     });
-    eventually("it is reported", || count(&gate, "ckgate_reload_failures_total") > 0);
+    gate.signal("HUP");
+    let failures = || count(&gate, "ckgate_reload_failures_total");
+    eventually("the secret is reported", || failures() == 1);
+    let beside = credential.with_extension("new");
+    fs::write(&beside, "c".repeat(30)).unwrap();
+    set_mode(&beside);
+    fs::rename(beside, &credential).unwrap();
+    eventually("the table is reported", || failures() == 2);
     replace(&routes, include_str!("../../config/routes/letta.toml"));
     eventually("it is taken up", || count(&gate, "ckgate_reloads_total") > 0);
 }

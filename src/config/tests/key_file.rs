@@ -23,8 +23,9 @@ fn refusal(folder: &Path) -> String {
 #[test]
 fn first_start_makes_a_key_file_beside_the_store_and_keeps_it() -> Tested {
     let folder = tempfile::tempdir()?;
-    load(folder.path())?;
+    let files = load(folder.path())?.files;
     let key = folder.path().join("ckgate.key");
+    assert!(files.contains(&key), "{files:?}");
     let text = fs::read_to_string(&key)?;
     crate::token::MasterKey::parse(&text)?;
     assert_eq!(fs::metadata(&key)?.permissions().mode() & 0o777, 0o600);
@@ -61,9 +62,11 @@ fn store_without_its_key_file_is_refused() -> Tested {
     fs::write(&store, "")?;
     Config::check(None, variables(folder.path()), CommandLine::default())?;
     fs::write(&store, "records")?;
-    let found = refusal(folder.path());
-    assert!(found.contains("all its tokens would be dead"), "{found}");
-    assert!(!folder.path().join("ckgate.key").exists());
+    let found = load(folder.path()).err().ok_or("it loads")?;
+    assert!(found.to_string().contains("all its tokens would be dead"), "{found}");
+    let key = folder.path().join("ckgate.key");
+    assert!(!key.exists());
+    assert_eq!(found.secret_files(), [key], "it may be put back");
     Ok(())
 }
 
