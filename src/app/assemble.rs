@@ -14,9 +14,7 @@ use crate::cache::{
     BoundOrigins, CacheSettings, Limits as TokenRateLimits, OpenStreams, Rates, Records, UsageBook,
 };
 use crate::clock::{Clock, SystemClock};
-use crate::config::{
-    Account, AdminListener, ClientAddress, Config, Limits, SharedBy, Tls, Upstream,
-};
+use crate::config::{Account, AdminListener, ClientAddress, Config, SharedBy, Tls, Upstream};
 use crate::policy::RouteTable;
 use crate::proxy::{Accounts, BodyLimits, Gate, Owners, Rules, StreamsHere};
 use crate::server::{self, ConnectionCount, ConnectionSettings, Handshakes, HeadLimits};
@@ -107,13 +105,13 @@ impl Lasting {
 
     /// Holds what lasts to other limits.
     pub(super) fn limit(&self, limits: SharedLimits) {
-        self.connections.limit(limits.connections_max);
+        self.connections.limit(connections_max(limits.connections_max));
     }
 }
 
 impl SharedLimits {
     pub(super) fn of(config: &Config) -> Self {
-        Self { connections_max: connections_max(&config.limits) }
+        Self { connections_max: config.limits.connections_max }
     }
 }
 
@@ -241,17 +239,17 @@ fn identities(tls: &Tls) -> Result<(Option<Identities>, Option<Identities>), Sta
 
 /// As many connections as are configured, if the process has the descriptors for them: without any,
 /// callers who are already connected could not be served either.
-fn connections_max(limits: &Limits) -> usize {
+fn connections_max(wanted: usize) -> usize {
     let possible = server::descriptors_max().map_or(usize::MAX, server::connections_within);
-    if possible < limits.connections_max {
+    if possible < wanted {
         tracing::info!(
-            connections_max = limits.connections_max,
+            connections_max = wanted,
             possible,
             "there are descriptors for fewer connections than `limits.connections_max`: raise \
              the process's limit of open files, or lower the key"
         );
     }
-    limits.connections_max.min(possible)
+    wanted.min(possible)
 }
 
 fn strict_transport(seconds: u64) -> Option<HeaderValue> {

@@ -75,9 +75,7 @@ impl Files {
                 return self.watch(paths);
             }
         };
-        for key in self.fixed.changed_in(&config) {
-            tracing::warn!(key, "a key that was changed holds from the next start on");
-        }
+        let changed = self.fixed.changed_in(&config);
         self.fixed.keep_in(&mut config);
         let (levels, paths) = (config.log.clone(), config.files.clone());
         // Also if they cannot be used: what is mended next may be one of those named just now.
@@ -85,6 +83,9 @@ impl Files {
         match running.reload(config) {
             Ok(()) => {
                 log.set_levels(&levels);
+                for key in changed {
+                    tracing::warn!(key, "a key that was changed holds from the next start on");
+                }
                 metrics.reloads.inc();
                 tracing::info!("the configuration was read again and holds from now on");
             }

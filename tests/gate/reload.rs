@@ -71,7 +71,7 @@ fn configuration_that_cannot_be_used_changes_nothing_and_says_why() {
     let name = "name = \"default\"";
     let in_shadow = good.replacen(name, &format!("{name}\nenforce = false"), 1);
     let pair = "{ certificate = \"nowhere.pem\", key = \"nowhere.key\" }";
-    let in_shadow = format!("{in_shadow}\n[tls]\ncertificates = [{pair}]\n");
+    let in_shadow = format!("{in_shadow}\n[tls]\ncertificates = [{pair}]\n[server]\nworkers = 7\n");
     for (text, why) in [
         ("accounts = [".to_owned(), "not TOML"),
         (good.replace("[limits]", "[limits]\nno_such_key = 1"), "no_such_key"),
@@ -93,6 +93,8 @@ fn configuration_that_cannot_be_used_changes_nothing_and_says_why() {
     }
     assert_eq!(count(&gate, "ckgate_reloads_total"), 0);
     assert_eq!(count(&gate, "ckgate_shadow_accounts"), 0, "the old configuration enforces");
+    let lines = gate.log_lines();
+    assert!(!lines.iter().any(|line| line.contains("from the next start on")), "{lines:#?}");
 }
 
 /// The file that is at fault may be one that the configuration did not name before: a secret, without
