@@ -12,6 +12,7 @@ use std::{io, mem};
 use command_fds::{CommandFdExt as _, FdMapping};
 use listenfd::ListenFd;
 use rustix::process::{Pid, Resource, Signal, getppid, getrlimit, kill_process, setrlimit};
+use tokio::sync::watch;
 
 /// The first descriptor that is handed over, by systemd's convention.
 const FIRST_DESCRIPTOR: i32 = 3;
@@ -95,10 +96,11 @@ impl Inherited {
 }
 
 /// Starts the program again, as it is on disk now, with these sockets. This process goes on until the
-/// new one tells it to end.
+/// new one tells it to end; from then on it is `draining`.
 pub(super) fn start_successor(
     invocation: &Invocation,
     sockets: Vec<(&'static str, OwnedFd)>,
+    draining: watch::Receiver<bool>,
 ) -> io::Result<Successor> {
     let mut arguments = invocation.arguments.iter();
     let program = arguments.next().ok_or(io::ErrorKind::NotFound)?;
@@ -120,8 +122,12 @@ pub(super) fn start_successor(
     std::thread::Builder::new().name("ckgate-successor".to_owned()).spawn(move || {
         let status = successor.wait();
         told.store(false, Ordering::Release);
-        if let Ok(status) = status {
-            tracing::error!(%status, "the next gate has ended: this one goes on");
+        match status {
+            Ok(status) if *draining.borrow() => {
+                tracing::error!(%status, "the next gate has ended, and this one drains");
+            }
+            Ok(status) => tracing::error!(%status, "the next gate has ended: this one goes on"),
+            Err(_) => {}
         }
     })?;
     Ok(Successor { runs })

@@ -231,9 +231,9 @@ impl Running {
             let socket = socket.try_clone()?;
             Ok::<_, io::Error>((*name, OwnedFd::from(socket)))
         });
-        let started = sockets
-            .collect::<Result<Vec<_>, _>>()
-            .and_then(|sockets| handover::start_successor(invocation, sockets));
+        let started = sockets.collect::<Result<Vec<_>, _>>().and_then(|sockets| {
+            handover::start_successor(invocation, sockets, self.draining.subscribe())
+        });
         match started {
             Ok(next) => {
                 *successor = Some(next);

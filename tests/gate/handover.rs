@@ -253,6 +253,30 @@ fn gate_that_drains_behind_another_feels_what_is_deleted_there() {
     assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
 }
 
+/// Nobody goes on then, and nobody says otherwise.
+#[test]
+fn gate_that_drains_does_not_say_that_it_goes_on_when_the_next_one_ends() {
+    let recorder = Recorder::with(|_| Reply::stream().event("one"));
+    let gate = Gate::start(&recorder);
+    let token = mint(&gate, A, &["write_messages"]);
+    let call = gate.call("POST", &agent_path(A, "/messages/stream")).token(&token);
+    let (_, mut stream) = call.json(&says("x")).start();
+    stream.read_until("the first event", |read| read.ends_with("\n\n"));
+    let mut silent = Connection::open(gate.public());
+    let refused = gate.call("GET", "/v1/agents/");
+    assert_eq!(refused.send_on(&mut silent).status, 401);
+    let mut line = Line::behind(&gate);
+    line.hand_over();
+    // Told to by the draining alone.
+    silent.assert_closed();
+    signal(line.last, "KILL");
+    let told = gate.log().wait_for("the next gate has ended", |line| {
+        let message = field(line, "message")?.as_str()?.to_owned();
+        message.starts_with("the next gate has ended").then_some(message)
+    });
+    assert!(told.is_some_and(|told| told.contains("this one drains")));
+}
+
 /// Both gates keep one audit log, and its chain is whole.
 #[test]
 fn audit_log_is_one_chain_over_a_hand_over() {
