@@ -3,9 +3,9 @@
 //! Owns the names of log fields. Must always hold: an event carries ids, never secrets, and every
 //! text in it that a caller chose has passed the strictness of the head or the policy.
 
-use std::borrow::Cow;
 mod operation;
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -132,9 +132,7 @@ impl RequestEvent {
             traced: None,
         }
     }
-}
 
-impl RequestEvent {
     /// Whether a refusal was recorded and did not hold.
     fn is_shadowed(&self) -> bool {
         self.shadow && matches!(self.outcome, Outcome::Forwarded | Outcome::Judged)
@@ -144,37 +142,7 @@ impl RequestEvent {
     pub fn note_upstream(&mut self, sent: Instant) {
         self.upstream_took = Some((sent.duration_since(self.began), sent.elapsed()));
     }
-}
 
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-impl Drop for RequestEvent {
-    fn drop(&mut self) {
-        let elapsed = self.began.elapsed();
-        match &self.operation {
-            Operation::Routed(counters) => counters.count(self.outcome),
-            own => self.metrics.request(own.as_str(), self.outcome),
-        }
-        let traced = self.request_id.is_traced().then(|| self.request_id.as_str());
-        self.metrics.request_took(elapsed, traced);
-        if let (Outcome::Refused, Some(reason)) = (self.outcome, self.reason) {
-            self.metrics.refusal(reason);
-        }
-        if self.is_shadowed() {
-            self.metrics.shadow_refusal(self.reason.unwrap_or("unknown"));
-        }
-        if let Some(log) = REQUEST_LOG.get() {
-            log.write(&Finished { event: self, elapsed });
-        }
-        if let Some(activity) = self.activity.take() {
-            activity.note(self.as_decision(), self.began);
-        }
-    }
-}
-
-impl RequestEvent {
     /// What the decision is called in the log.
     fn decision(&self) -> &'static str {
         match self.outcome {
@@ -204,6 +172,34 @@ impl RequestEvent {
             agent: self.agent.map(|agent| agent.to_string()),
             client: self.client.to_string(),
             duration_us: 0,
+        }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Drop for RequestEvent {
+    fn drop(&mut self) {
+        let elapsed = self.began.elapsed();
+        match &self.operation {
+            Operation::Routed(counters) => counters.count(self.outcome),
+            own => self.metrics.request(own.as_str(), self.outcome),
+        }
+        let traced = self.request_id.is_traced().then(|| self.request_id.as_str());
+        self.metrics.request_took(elapsed, traced);
+        if let (Outcome::Refused, Some(reason)) = (self.outcome, self.reason) {
+            self.metrics.refusal(reason);
+        }
+        if self.is_shadowed() {
+            self.metrics.shadow_refusal(self.reason.unwrap_or("unknown"));
+        }
+        if let Some(log) = REQUEST_LOG.get() {
+            log.write(&Finished { event: self, elapsed });
+        }
+        if let Some(activity) = self.activity.take() {
+            activity.note(self.as_decision(), self.began);
         }
     }
 }
