@@ -5,7 +5,8 @@ use std::time::Instant;
 use super::harness::http2::{
     DATA, Frames, HEADERS, Http2, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, frame,
 };
-use super::harness::{A, DEADLINE, Gate, HOST, ORIGIN, Pki, Recorder, agent_path, mint};
+use super::harness::{A, DEADLINE, Gate, HOST, ORIGIN, Pki, Recorder, agent_path};
+use super::stage::Stage;
 
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -15,23 +16,7 @@ const ENHANCE_YOUR_CALM: u32 = 11;
 /// As many as each attack consists of.
 const FLOOD: u32 = 20_000;
 
-struct Stage {
-    recorder: Recorder,
-    gate: Gate,
-    pki: Pki,
-    token: String,
-    other: Http2,
-}
-
 impl Stage {
-    fn set() -> Self {
-        let (recorder, pki) = (Recorder::start(), Pki::new());
-        let gate = Gate::start_tls(&recorder, &pki, &[]);
-        let token = mint(&gate, A, &["read_messages", "write_messages"]);
-        let other = Http2::open(gate.public(), &pki);
-        Self { recorder, gate, pki, token, other }
-    }
-
     /// A head that would pass.
     fn head(&self, method: &str) -> Vec<u8> {
         block(&[
@@ -46,26 +31,22 @@ impl Stage {
 
     /// Sends a flood, piece by piece, until the connection takes no more of it and says why.
     #[track_caller]
-    fn flood(&mut self, what: &str, before: &[u8], piece: impl Fn(u32) -> Vec<u8>) {
+    fn flood(&self, what: &str, before: &[u8], piece: impl Fn(u32) -> Vec<u8>) {
         let code = self.flooded(what, before, piece);
         assert_eq!(code, Some(ENHANCE_YOUR_CALM), "{what}");
     }
 
     /// The same with frames that are errors, and may be told as such.
     #[track_caller]
-    fn flood_of_errors(&mut self, what: &str, piece: impl Fn(u32) -> Vec<u8>) {
+    fn flood_of_errors(&self, what: &str, piece: impl Fn(u32) -> Vec<u8>) {
         let code = self.flooded(what, &[], piece);
         let told = [PROTOCOL_ERROR, STREAM_CLOSED, ENHANCE_YOUR_CALM];
         assert!(code.is_some_and(|code| told.contains(&code)), "{what}: {code:?}");
     }
 
     #[track_caller]
-    fn flooded(
-        &mut self,
-        what: &str,
-        before: &[u8],
-        piece: impl Fn(u32) -> Vec<u8>,
-    ) -> Option<u32> {
+    fn flooded(&self, what: &str, before: &[u8], piece: impl Fn(u32) -> Vec<u8>) -> Option<u32> {
+        let mut other = Http2::open(self.gate.public(), &self.pki);
         let mut frames = Frames::open(self.gate.public(), &self.pki);
         frames.send_raw(before);
         let (start, mut sent) = (Instant::now(), 0);
@@ -81,7 +62,7 @@ impl Stage {
         // The system's own buffers take some that the gate never reads.
         assert!(sent < FLOOD, "{what}: all of {sent} were taken");
         let call = self.gate.call("GET", &agent_path(A, "/messages")).token(&self.token);
-        assert_eq!(self.other.send(&call).status, 200, "{what}: another connection");
+        assert_eq!(other.send(&call).status, 200, "{what}: another connection");
         code
     }
 }
@@ -89,7 +70,7 @@ impl Stage {
 /// H2-06: frames that only cost work.
 #[test]
 fn flood_of_control_frames_ends_the_connection() {
-    let mut stage = Stage::set();
+    let stage = Stage::set();
     stage.flood("PING", &[], |_| frame(PING, 0, 0, &[0; 8]));
     stage.flood("SETTINGS", &[], |_| frame(SETTINGS, 0, 0, &[0, 1, 0, 0, 16, 0]));
     stage.flood("WINDOW_UPDATE", &[], |_| frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]));
@@ -102,7 +83,7 @@ fn flood_of_control_frames_ends_the_connection() {
 /// H2-01: requests that are taken back as soon as they are sent.
 #[test]
 fn flood_of_requests_that_are_taken_back_ends_the_connection() {
-    let mut stage = Stage::set();
+    let stage = Stage::set();
     let head = stage.head("GET");
     let before = stage.recorder.requests().len();
     stage.flood("rapid reset", &[], |n| {
@@ -120,7 +101,7 @@ fn flood_of_requests_that_are_taken_back_ends_the_connection() {
 /// H2-02: the gate is made to reset streams itself.
 #[test]
 fn flood_of_errors_that_the_gate_answers_with_a_reset_ends_the_connection() {
-    let mut stage = Stage::set();
+    let stage = Stage::set();
     let head = stage.head("GET");
     stage.flood_of_errors("no window", |n| {
         let stream = 2 * n + 1;
@@ -146,7 +127,7 @@ fn flood_of_errors_that_the_gate_answers_with_a_reset_ends_the_connection() {
 /// H2-05: a body of nothing but empty frames.
 #[test]
 fn flood_of_empty_data_ends_the_connection() {
-    let mut stage = Stage::set();
+    let stage = Stage::set();
     let head = frame(HEADERS, END_HEADERS, 1, &stage.head("POST"));
     stage.flood("empty data", &head, |_| frame(DATA, 0, 1, &[]));
 }

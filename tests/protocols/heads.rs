@@ -168,7 +168,7 @@ fn body_that_is_not_as_long_as_it_said_goes_no_further() {
         }
         while let Some(frame) = frames.receive() {
             let ends = frame.kind == RST_STREAM || frame.flags & END_STREAM != 0;
-            if frame.kind == GOAWAY || frame.stream == 1 && (frame.kind == RST_STREAM || ends) {
+            if frame.kind == GOAWAY || frame.stream == 1 && ends {
                 break;
             }
         }
