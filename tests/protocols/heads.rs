@@ -11,7 +11,7 @@ const END_HEADERS: u8 = 4;
 
 impl Stage {
     /// Sends a request of these fields; the kinds of frames that came on its stream, up to its end.
-    fn ask(&self, fields: &[(&str, &str)]) -> Vec<u8> {
+    fn kinds_in_answer_to(&self, fields: &[(&str, &str)]) -> Vec<u8> {
         let mut frames = Frames::open(self.gate.public(), &self.pki);
         frames.send(HEADERS, END_STREAM | END_HEADERS, 1, &block(fields));
         let mut kinds = Vec::new();
@@ -41,7 +41,7 @@ fn fields_that_no_request_may_have_end_the_stream_or_are_refused() {
         ("authorization", &*bearer),
         ("origin", ORIGIN),
     ];
-    assert_eq!(stage.ask(&usual), [HEADERS, DATA], "the usual request is answered");
+    assert_eq!(stage.kinds_in_answer_to(&usual), [HEADERS, DATA], "the usual request is answered");
     let seen = stage.recorder.requests().len();
     for wrong in [
         ("connection", "close"),
@@ -64,7 +64,7 @@ fn fields_that_no_request_may_have_end_the_stream_or_are_refused() {
         ("content-length", "5"),
     ] {
         let fields: Vec<_> = usual.iter().copied().chain([wrong]).collect();
-        stage.ask(&fields);
+        stage.kinds_in_answer_to(&fields);
         assert_eq!(stage.recorder.requests().len(), seen, "{wrong:?}");
     }
     for (at, wrong) in [
@@ -83,17 +83,17 @@ fn fields_that_no_request_may_have_end_the_stream_or_are_refused() {
     ] {
         let mut fields = usual.to_vec();
         fields[at] = wrong;
-        stage.ask(&fields);
+        stage.kinds_in_answer_to(&fields);
         assert_eq!(stage.recorder.requests().len(), seen, "{wrong:?}");
         let without: Vec<_> =
             usual.iter().copied().enumerate().filter(|(n, _)| *n != at).map(|(_, f)| f).collect();
-        stage.ask(&without);
+        stage.kinds_in_answer_to(&without);
         assert_eq!(stage.recorder.requests().len(), seen, "without {:?}", usual[at]);
     }
     let mut tunnel = usual.to_vec();
     tunnel[0] = (":method", "CONNECT");
     tunnel.insert(1, (":protocol", "websocket"));
-    stage.ask(&tunnel);
+    stage.kinds_in_answer_to(&tunnel);
     assert_eq!(stage.recorder.requests().len(), seen, "a tunnel");
 }
 
@@ -113,7 +113,7 @@ fn fragment_is_nowhere_in_what_is_judged_sent_and_logged() {
         (format!("#{own}"), None),
     ] {
         let before = stage.recorder.requests().len();
-        stage.ask(&[
+        stage.kinds_in_answer_to(&[
             (":method", "GET"),
             (":scheme", "https"),
             (":authority", HOST),
