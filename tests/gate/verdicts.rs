@@ -120,7 +120,7 @@ impl Vector {
     fn verdict_of(&self, face: &Face) -> &Verdict {
         let by_body = self.without_body.as_ref().filter(|_| !face.gives_body);
         let by_target = self.keeps_target.as_ref().filter(|_| !face.rewrites_target);
-        let by_headers = self.keeps_headers.as_ref().filter(|_| face.path == "/traefik");
+        let by_headers = self.keeps_headers.as_ref().filter(|_| face.unwanted == Unwanted::Kept);
         let exception = self.without_answer.as_ref().or(by_body).or(by_target).or(by_headers);
         exception.unwrap_or(&self.verdict)
     }
@@ -170,12 +170,21 @@ struct Face {
     path: &'static str,
     gives_body: bool,
     rewrites_target: bool,
+    unwanted: Unwanted,
     /// How it names method, target and host.
     names: Option<[&'static str; 3]>,
     /// Whether it says that there is a body.
     says_body: bool,
     /// The headers that it writes in the place of the caller's.
     writes: &'static [&'static str],
+}
+
+/// What becomes of the caller's headers that must not go on.
+#[derive(PartialEq, Eq)]
+enum Unwanted {
+    Dropped,
+    /// The proxy can take out none.
+    Kept,
 }
 
 const ORIGINAL: [&str; 3] = ["X-Original-Method", "X-Original-URI", "X-Original-Host"];
@@ -186,6 +195,7 @@ const FACES: [Face; 6] = [
         path: "/nginx",
         gives_body: false,
         rewrites_target: true,
+        unwanted: Unwanted::Dropped,
         names: Some(ORIGINAL),
         says_body: true,
         writes: &["x-original-"],
@@ -194,6 +204,7 @@ const FACES: [Face; 6] = [
         path: "/haproxy",
         gives_body: false,
         rewrites_target: true,
+        unwanted: Unwanted::Dropped,
         names: Some(ORIGINAL),
         says_body: true,
         writes: &["x-original-"],
@@ -202,6 +213,7 @@ const FACES: [Face; 6] = [
         path: "/caddy",
         gives_body: false,
         rewrites_target: true,
+        unwanted: Unwanted::Dropped,
         names: Some(FORWARDED),
         says_body: true,
         writes: &["x-forwarded-", "x-original-body"],
@@ -210,6 +222,7 @@ const FACES: [Face; 6] = [
         path: "/traefik",
         gives_body: false,
         rewrites_target: false,
+        unwanted: Unwanted::Kept,
         names: Some(FORWARDED),
         says_body: false,
         writes: &["x-forwarded-"],
@@ -218,6 +231,7 @@ const FACES: [Face; 6] = [
         path: "/envoy",
         gives_body: false,
         rewrites_target: false,
+        unwanted: Unwanted::Dropped,
         names: None,
         says_body: false,
         writes: &["x-envoy-"],
@@ -226,6 +240,7 @@ const FACES: [Face; 6] = [
         path: "/envoy-with-body",
         gives_body: true,
         rewrites_target: false,
+        unwanted: Unwanted::Dropped,
         names: None,
         says_body: false,
         writes: &["x-envoy-"],
