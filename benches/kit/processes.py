@@ -31,6 +31,12 @@ def install(packages):
                        stdout=subprocess.DEVNULL, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
 
 
+def newest_postgres():
+    """The folder of the programs of the newest PostgreSQL from Debian's packages, if there is one."""
+    found = (initdb.parent for initdb in Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return max(found, key=lambda programs: tuple(map(int, programs.parent.name.split("."))), default=None)
+
+
 def crate(name):
     """The program of the crate `benches/kit/NAME`, built away from the checkout, where it is kept."""
     place = BUILT / name

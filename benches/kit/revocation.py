@@ -5,10 +5,9 @@ import statistics
 import subprocess
 import threading
 import time
-from pathlib import Path
 
 from . import loads, peers
-from .processes import Process, install, progress, rust_program
+from .processes import Process, install, newest_postgres, progress, rust_program
 from .report import Table
 
 LOAD = 2000
@@ -102,16 +101,16 @@ def measured(run, title, ports):
 
 def database(place, core):
     """A PostgreSQL of this run's own, durable as it comes; as the user `postgres` where this is root, which it refuses."""
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    programs = newest_postgres()
     if not programs:
         install({"initdb": "postgresql"})
-        programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+        programs = newest_postgres()
     place.mkdir()
     somebody = []
     if os.geteuid() == 0:
         shutil.chown(place, "postgres", "postgres")
         somebody = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-    data, programs = place / "data", programs[-1].parent
+    data = place / "data"
     subprocess.run([*somebody, programs / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C"],
                    check=True, stdout=subprocess.DEVNULL, cwd="/")
     Process(core, [*somebody, programs / "postgres", "-D", data, "-p", peers.DATABASE, "-h", "127.0.0.1", "-k", ""], cwd="/")

@@ -243,13 +243,17 @@ pub(crate) fn url(ports: &[u16], database: &str) -> String {
 
 /// Debian's PostgreSQL programs, of the newest version there is.
 fn program(name: &str) -> PathBuf {
-    let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
-        .expect("Debian's package `postgresql`")
-        .map(|entry| entry.unwrap().path().join("bin").join(name))
-        .filter(|path| path.exists())
-        .collect();
-    versions.sort();
-    versions.pop().unwrap_or_else(|| panic!("Debian's package `postgresql` with `{name}`"))
+    let folders = fs::read_dir("/usr/lib/postgresql").expect("Debian's package `postgresql`");
+    let version = |folder: &Path| {
+        let name = folder.file_name()?.to_str()?;
+        name.split('.').map(str::parse::<u32>).collect::<Result<Vec<_>, _>>().ok()
+    };
+    let newest = folders
+        .map(|folder| folder.unwrap().path())
+        .filter(|folder| folder.join("bin").join(name).exists())
+        .max_by_key(|folder| version(folder));
+    let newest = newest.unwrap_or_else(|| panic!("Debian's package `postgresql` with `{name}`"));
+    newest.join("bin").join(name)
 }
 
 /// The user that a server runs as, if this process may not run one itself.
