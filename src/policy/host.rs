@@ -205,15 +205,20 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), InvalidHostname> {
     let Some((host, port)) = port_at.and_then(|at| authority.split_at_checked(at)) else {
         return Ok((authority, None));
     };
-    let port = parse_port(port.strip_prefix(':').unwrap_or(port)).ok_or(InvalidHostname::Port)?;
+    let digits = port.strip_prefix(':').unwrap_or(port).as_bytes();
+    let port = parse_port(digits).ok_or(InvalidHostname::Port)?;
     Ok((host, Some(port)))
 }
 
 /// A port as serialised: 1 to 65535, no sign, no leading zero.
-fn parse_port(digits: &str) -> Option<u16> {
-    let canonical =
-        digits.len() <= 5 && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
-    if canonical { digits.parse().ok() } else { None }
+fn parse_port(digits: &[u8]) -> Option<u16> {
+    if digits.is_empty() || digits.len() > 5 || digits.first() == Some(&b'0') {
+        return None;
+    }
+    let number = digits.iter().try_fold(0_u32, |number, digit| {
+        digit.is_ascii_digit().then(|| number * 10 + u32::from(digit - b'0'))
+    });
+    number.and_then(|number| u16::try_from(number).ok())
 }
 
 fn normalise(host: &str) -> Result<String, InvalidHostname> {
@@ -228,29 +233,37 @@ fn normalise(host: &str) -> Result<String, InvalidHostname> {
 
 /// Labels of letters, digits, `-` and `_`, separated by single dots.
 fn is_host_name(name: &str) -> bool {
-    HostName::read(name.as_bytes()).is_some()
+    HostName::read(name.as_bytes()).is_some_and(|read| read.length == name.len())
+        && !name.ends_with('.')
 }
 
 /// A host name that was looked through once.
 struct HostName {
+    /// Its length in bytes: to the end, or to the colon before a port.
+    length: usize,
     /// Whether two hyphens stand side by side, as in every A-label.
     has_two_hyphens: bool,
 }
 
 impl HostName {
-    fn read(name: &[u8]) -> Option<Self> {
+    /// Reads a host name, perhaps with a dot at its end.
+    fn read(bytes: &[u8]) -> Option<Self> {
         let mut before = b'.';
         let mut has_two_hyphens = false;
-        for byte in name {
+        let mut length = 0;
+        for byte in bytes {
             match byte {
-                b'.' if before == b'.' => return None,
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => {}
                 b'-' => has_two_hyphens |= before == b'-',
-                b'.' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => {}
+                b'.' if before != b'.' => {}
+                b':' => break,
                 _ => return None,
             }
             before = *byte;
+            length += 1;
         }
-        (before != b'.').then_some(Self { has_two_hyphens })
+        // Nothing but a dot is no name; the first byte was taken for one behind a dot.
+        (length > 0).then_some(Self { length, has_two_hyphens })
     }
 }
 
@@ -308,30 +321,33 @@ impl<'r> Authority<'r> {
     /// address or A-label, and any character that a host cannot have: `None`.
     #[must_use]
     pub fn parse(value: &'r [u8]) -> Option<Self> {
-        let value = std::str::from_utf8(value).ok()?;
-        if value.starts_with('[') {
-            let (address, rest) = value.get(1..)?.split_once(']')?;
-            address.parse::<Ipv6Addr>().ok()?;
-            let host = value.get(..address.len() + 2)?;
-            let port = match rest.strip_prefix(':') {
-                Some(digits) => Some(parse_port(digits)?),
-                None if rest.is_empty() => None,
-                None => return None,
-            };
-            return Some(Self { host, port });
+        if value.first() == Some(&b'[') {
+            return Self::of_address(std::str::from_utf8(value).ok()?);
         }
-        let (host, port) = match memchr::memchr(b':', value.as_bytes()) {
-            Some(colon) => {
-                let (host, port) = value.split_at_checked(colon)?;
-                (host, Some(parse_port(port.get(1..)?)?))
-            }
-            None => (value, None),
+        let formed = HostName::read(value)?;
+        let (host, rest) = value.split_at_checked(formed.length)?;
+        let port = match rest {
+            [] => None,
+            [_, digits @ ..] => Some(parse_port(digits)?),
         };
+        let host = std::str::from_utf8(host).ok()?;
         let name = host.strip_suffix('.').unwrap_or(host);
-        let formed = HostName::read(name.as_bytes())?;
         let sound =
             name.len() <= HOST_LENGTH_MAX && !(formed.has_two_hyphens && has_broken_a_label(name));
         sound.then_some(Self { host, port })
+    }
+
+    /// An IPv6 address in brackets, and perhaps a port.
+    fn of_address(value: &'r str) -> Option<Self> {
+        let (address, rest) = value.get(1..)?.split_once(']')?;
+        address.parse::<Ipv6Addr>().ok()?;
+        let host = value.get(..address.len() + 2)?;
+        let port = match rest.strip_prefix(':') {
+            Some(digits) => Some(parse_port(digits.as_bytes())?),
+            None if rest.is_empty() => None,
+            None => return None,
+        };
+        Some(Self { host, port })
     }
 
     /// The host without its trailing dot, letter case as received.

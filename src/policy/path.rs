@@ -55,6 +55,10 @@ impl<'r> CanonicalPath<'r> {
                 Err(PathRefusal::EmptySegment)
             };
         }
+        let text = raw.get(..=trimmed.len()).unwrap_or(raw);
+        if is_plain(text.as_bytes()) {
+            return Ok(Self { text, trailing_slash });
+        }
         let mut escaped = false;
         for segment in trimmed.as_bytes().split(|byte| *byte == b'/') {
             escaped |= check_segment(segment)?;
@@ -62,7 +66,6 @@ impl<'r> CanonicalPath<'r> {
         if escaped && decode(trimmed).is_none() {
             return Err(PathRefusal::NotUtf8);
         }
-        let text = raw.get(..=trimmed.len()).unwrap_or(raw);
         Ok(Self { text, trailing_slash })
     }
 
@@ -99,6 +102,19 @@ impl fmt::Debug for CanonicalPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CanonicalPath({self})")
     }
+}
+
+/// Whether a path without its trailing slash is canonical at first sight: literals alone, and no
+/// segment that is empty or begins with a dot. Looked through to the end: the compiler looks at many
+/// bytes at once.
+fn is_plain(path: &[u8]) -> bool {
+    let following = path.get(1..).unwrap_or_default();
+    let odd = |byte: u8, next: u8| byte == b'/' && matches!(next, b'/' | b'.');
+    let any_odd =
+        path.iter().zip(following).fold(false, |any, (byte, next)| any | odd(*byte, *next));
+    let literal = |byte: u8| LITERALS.get(usize::from(byte)).copied().unwrap_or(false);
+    let ends_well = path.last() != Some(&b'/');
+    ends_well && !any_odd && path.iter().fold(true, |all, byte| all & literal(*byte))
 }
 
 /// Whether the segment has escapes, if it is canonical.
@@ -143,7 +159,7 @@ const fn is_literal(byte: u8) -> bool {
         )
 }
 
-/// [`is_literal`] for every byte.
+/// [`is_literal`] for every byte, and the slash between segments.
 #[expect(
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
@@ -153,7 +169,7 @@ const LITERALS: [bool; 256] = {
     let mut literals = [false; 256];
     let mut byte = 0;
     while byte < 256 {
-        literals[byte] = is_literal(byte as u8);
+        literals[byte] = is_literal(byte as u8) || byte as u8 == b'/';
         byte += 1;
     }
     literals
