@@ -25,7 +25,9 @@ use ckgate::policy::{
 use ckgate::server::{HeadLimits, read_head};
 use ckgate::store::{SqliteSettings, SqliteStore, TokenStore as _};
 use ckgate::telemetry::Metrics;
-use ckgate::token::{AccountName, KeyRing, MasterKey, Record, TokenBytes, TokenId, TokenLimits};
+use ckgate::token::{
+    AccountName, KeyRing, MasterKey, Record, TokenBytes, TokenDigits, TokenId, TokenLimits,
+};
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
@@ -100,8 +102,8 @@ impl Gate {
             _folder: folder,
         };
         for text in &gate.texts {
-            let bytes = TokenBytes::decode(text.as_bytes()).ok_or("not a token")?;
-            let found = runtime.block_on(gate.sources().find(&bytes, gate.clock.now()));
+            let token = TokenDigits::of(text.as_bytes()).ok_or("not a token")?;
+            let found = runtime.block_on(gate.sources().find(&token, gate.clock.now()));
             found.map_err(|not_known| format!("{not_known:?}"))?;
         }
         Ok(gate)
@@ -114,9 +116,9 @@ impl Gate {
 
     /// From the text of a token to what is known of it, as the data path does it, in memory.
     fn identify(&self, text: &[u8]) -> Option<Rc<Known>> {
-        let bytes = TokenBytes::decode(text)?;
+        let token = TokenDigits::of(text)?;
         let sources = self.sources();
-        let found = pin!(sources.find(&bytes, self.clock.now()));
+        let found = pin!(sources.find(&token, self.clock.now()));
         match found.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(known) => known.ok(),
             Poll::Pending => None,

@@ -116,9 +116,7 @@ impl Parts {
                     headers_max: 64,
                     target_bytes_max: 8192,
                 };
-                read_head(black_box(&self.head), limits)
-                    .ok()
-                    .map(|head| head.request.headers().len())
+                read_head(black_box(&self.head), limits).ok().map(|head| head.head.fields().len())
             }
             "path" => {
                 CanonicalPath::parse(black_box(&self.path)).ok().map(|path| path.text().len())
@@ -133,7 +131,9 @@ impl Parts {
                 let mut request =
                     OutgoingRequest::new(&Method::POST, &self.path, &authority, body).ok()?;
                 for (name, value) in &self.headers {
-                    request.header(black_box(name), black_box(value.as_bytes())).ok()?;
+                    request
+                        .header(black_box(name.as_str().as_bytes()), black_box(value.as_bytes()))
+                        .ok()?;
                 }
                 Some(size_of_val(&black_box(request)))
             }

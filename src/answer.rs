@@ -6,17 +6,12 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use http::{HeaderName, Response, StatusCode};
+use http::{Response, StatusCode};
 use memchr::memmem::Finder;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::policy::hex;
-
-/// The header that carries a [`RequestId`], to the upstream and back to the caller.
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Tells Letta's SDKs whether to send a request again (they retry 408, 409, 429 and 5xx).
-pub const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// Names one request in answers, logs and upstream: 32 lower-case hexadecimal digits. Made here, never
 /// taken from a caller. Also the W3C trace id of the gate's own trace, so it is never zero.
@@ -44,13 +39,6 @@ impl RequestId {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.digits
-    }
-
-    /// The header value.
-    #[must_use]
-    pub fn header_value(self) -> HeaderValue {
-        HeaderValue::from_bytes(&self.digits)
-            .unwrap_or_else(|_| HeaderValue::from_static("invalid"))
     }
 
     /// The same request, traced if one in `one_in` is and it is this one. 0: none is.
@@ -111,12 +99,34 @@ pub struct ErrorBody<'a> {
 #[must_use]
 pub fn error(
     status: StatusCode,
-    code: &str,
+    code: &'static str,
     message: &str,
     request_id: RequestId,
 ) -> Response<Bytes> {
-    let message = &*with_page(&legible(message, MESSAGE_LENGTH_MAX), code);
-    json(status, &ErrorBody { message, code, request_id: request_id.as_str() })
+    json_of(status, error_body(code, message, request_id))
+}
+
+/// The body of an error.
+#[must_use]
+pub fn error_body(code: &'static str, message: &str, request_id: RequestId) -> Bytes {
+    let message = with_page(&legible(message, MESSAGE_LENGTH_MAX), code);
+    let request_id = request_id.as_str();
+    // Without an early end, the compiler looks at many bytes at once.
+    let odd = |byte: u8| !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\');
+    if message.bytes().fold(false, |any, byte| any | odd(byte)) {
+        return encode(&ErrorBody { message: &message, code, request_id });
+    }
+    // Nothing in it has to be escaped, nor in the other two: a refusal should cost little.
+    let parts = [
+        "{\"message\":\"",
+        &message,
+        "\",\"code\":\"",
+        code,
+        "\",\"request_id\":\"",
+        request_id,
+        "\"}",
+    ];
+    parts.concat().into()
 }
 
 /// A message that ends with the name of the page of `docs::refusals` that says more.
@@ -182,9 +192,16 @@ pub fn legible(text: &str, length_max: usize) -> Cow<'_, str> {
 /// A JSON answer, not to be stored by anyone.
 #[must_use]
 pub fn json(status: StatusCode, body: &impl Serialize) -> Response<Bytes> {
+    json_of(status, encode(body))
+}
+
+fn encode(body: &impl Serialize) -> Bytes {
     // Serialising our own shapes into memory cannot fail; if it did, the status still tells.
-    let body = serde_json::to_vec(body).unwrap_or_default();
-    let mut response = Response::new(Bytes::from(body));
+    serde_json::to_vec(body).unwrap_or_default().into()
+}
+
+fn json_of(status: StatusCode, body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -211,6 +228,20 @@ mod tests {
         let shown = legible(hidden, 1000);
         assert!(shown.chars().all(|c| matches!(c, ' '..='~')), "{shown}");
         assert_eq!(legible("`é` \"x\" 'y' \\ 漢", 100), "`é` \"x\" 'y' \\ 漢");
+    }
+
+    #[test]
+    fn body_of_an_error_is_the_same_json_however_it_is_written() {
+        let id = RequestId::new(7);
+        for message in ["plain", "a \"quoted\" \\ thing", "é"] {
+            let body = error_body("route_not_allowed", message, id);
+            let read: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            let text = with_page(message, "route_not_allowed");
+            let expected =
+                ErrorBody { message: &text, code: "route_not_allowed", request_id: id.as_str() };
+            assert_eq!(read, serde_json::to_value(&expected).unwrap());
+            assert_eq!(body, serde_json::to_vec(&expected).unwrap());
+        }
     }
 
     #[test]

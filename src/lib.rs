@@ -20,8 +20,8 @@ pub mod docs;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod headers;
 pub mod json;
+pub mod message;
 pub mod policy;
 pub mod proxy;
 pub mod server;

@@ -22,6 +22,7 @@ use super::openapi;
 use crate::answer;
 use crate::clock::monotonic;
 use crate::console::{Console, ConsoleBody, Present};
+use crate::message::Reply;
 use crate::proxy::Gate;
 use crate::server::{self, Buffers, ConnectionCount, ConnectionSettings, HeadLimits, Incoming};
 use crate::store::TokenStore as _;
@@ -92,7 +93,7 @@ impl Admin {
     }
 
     async fn serve_http(&self, stream: impl AsyncRead + AsyncWrite + Unpin, buffers: Rc<Buffers>) {
-        let service = async |incoming| self.answer(incoming).await;
+        let service = async |incoming| Reply::from(self.answer(incoming).await);
         let draining = self.signals.draining.clone();
         let never = |_: &mut std::task::Context<'_>| Poll::Pending;
         server::serve_connection(stream, SETTINGS, buffers, service, draining, never).await;
@@ -112,13 +113,15 @@ impl Admin {
     }
 
     async fn answer(&self, incoming: Incoming) -> Response<ConsoleBody> {
-        if incoming.well_formed.is_err() {
+        let Incoming { head, body, well_formed } = incoming;
+        let request = well_formed.ok().and_then(|()| head.into_request(body));
+        let Some(request) = request else {
             let mut malformed =
                 plain(StatusCode::BAD_REQUEST, "the request is malformed\n".to_owned());
             malformed.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             return malformed.map(ConsoleBody::whole);
-        }
-        let (head, body) = incoming.request.into_parts();
+        };
+        let (head, body) = request.into_parts();
         match self.console.answer(&head, body).await {
             Some(answer) => answer,
             None => self.tell(&head).map(ConsoleBody::whole),

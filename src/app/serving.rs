@@ -5,8 +5,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::STRICT_TRANSPORT_SECURITY;
-use http::{HeaderMap, HeaderName, Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
@@ -14,16 +12,18 @@ use super::assemble::Assembled;
 use super::worker::{TokenApiHere, Worker};
 use crate::config::Told;
 use crate::decision_api::DecisionApi;
+use crate::message::names::{HOST, STRICT_TRANSPORT_SECURITY};
+use crate::message::{Fields, Head, Reply};
 use crate::proxy::{self, Attention, Connection, Core, OwnRequest, ReplyBody, TOKEN_API_PATH};
 use crate::server::{
-    self, Http2Core, Http2Settings, Incoming, Malformed, Protocol, RequestBody, Secured, Wanted,
+    self, Http2Core, Http2Settings, Incoming, Malformed, Protocol, Secured, Wanted,
 };
 use crate::tls::Identity;
 use crate::token_api;
 use crate::upstream::Client;
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
+const X_REAL_IP: &str = "x-real-ip";
 
 /// One configuration at work on one core.
 pub(super) struct Serving {
@@ -37,7 +37,7 @@ pub(super) struct Serving {
 struct Door {
     client: IpAddr,
     /// Whether a proxy in front that is believed tells in a header of each request who its client is.
-    told_by: Option<HeaderName>,
+    told_by: Option<&'static str>,
     token_api: TokenApiHere,
     /// The certificate that the client was shown.
     identity: Option<Arc<Identity>>,
@@ -70,16 +70,16 @@ impl Serving {
         door: &Door,
         connection: &Rc<Connection>,
         mut incoming: Incoming,
-    ) -> Response<ReplyBody> {
-        incoming.well_formed = incoming.well_formed.and_then(|()| door.is_for(&incoming.request));
-        if let Some(name) = &door.told_by {
-            let told = told_client(incoming.request.headers(), name);
+    ) -> Reply<ReplyBody> {
+        incoming.well_formed = incoming.well_formed.and_then(|()| door.is_for(&incoming.head));
+        if let Some(name) = door.told_by {
+            let told = told_client(incoming.head.fields(), name);
             connection.is_for(told.unwrap_or(door.client));
         }
         let own = async |request: OwnRequest<'_>| self.answer_own(request, door.token_api).await;
         let mut answer = proxy::handle(&self.core, connection, incoming, own).await;
         if let (Some(_), Some(value)) = (&door.identity, &self.assembled.strict_transport) {
-            answer.headers_mut().insert(STRICT_TRANSPORT_SECURITY, value.clone());
+            answer.fields.set(STRICT_TRANSPORT_SECURITY, value.as_bytes());
         }
         answer
     }
@@ -88,14 +88,15 @@ impl Serving {
         &self,
         request: OwnRequest<'_>,
         token_api: TokenApiHere,
-    ) -> Option<(&'static str, Response<bytes::Bytes>)> {
+    ) -> Option<(&'static str, Reply<bytes::Bytes>)> {
         if token_api == TokenApiHere::IsElsewhere {
             return None;
         }
         let OwnRequest { account, head, body, request_id, now } = request;
-        let path_below = head.uri.path().strip_prefix(TOKEN_API_PATH)?;
+        let path_below = head.path().strip_prefix(TOKEN_API_PATH)?;
         let asked = token_api::Asked { account, head, path_below, body, request_id, now };
-        Some(self.assembled.token_api.answer(asked).await)
+        let (operation, answer) = self.assembled.token_api.answer(asked).await;
+        Some((operation, answer.into()))
     }
 }
 
@@ -105,11 +106,13 @@ impl Door {
     }
 
     /// Whether the certificate that was shown is for the host that is asked for (RFC 9110 §7.4).
-    fn is_for(&self, request: &Request<RequestBody>) -> Result<(), Malformed> {
+    fn is_for(&self, head: &Head) -> Result<(), Malformed> {
         let Some(identity) = &self.identity else { return Ok(()) };
-        let host = request.headers().get(http::header::HOST);
+        let host = head.fields().get(HOST);
         // A host that is none is refused by the data path, in its own words.
-        let Some(host) = host.and_then(|host| host.to_str().ok()) else { return Ok(()) };
+        let Some(host) = host.and_then(|host| std::str::from_utf8(host).ok()) else {
+            return Ok(());
+        };
         let Ok(authority) = host.parse::<http::uri::Authority>() else { return Ok(()) };
         let host = authority.host().trim_matches(['[', ']']);
         if identity.is_for(host) { Ok(()) } else { Err(Malformed::Misdirected) }
@@ -201,8 +204,8 @@ impl Worker {
 }
 
 /// The client's address in a header that a believed proxy has set: the last one, which is its own word.
-fn told_client(headers: &HeaderMap, name: &HeaderName) -> Option<IpAddr> {
-    let last = headers.get_all(name).iter().next_back()?.to_str().ok()?;
+fn told_client(fields: &Fields, name: &str) -> Option<IpAddr> {
+    let last = std::str::from_utf8(fields.all(name).next_back()?).ok()?;
     let address: IpAddr = last.rsplit(',').next()?.trim().parse().ok()?;
     Some(address.to_canonical())
 }

@@ -2,14 +2,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::{CoreUsage, Limits, Rates, TokenRate};
-use crate::token::{Record, TokenBytes};
+use crate::token::{Record, TokenDigits};
 
 /// Slots of one core's front cache. A power of two.
 const SLOTS: usize = 4096;
 
 /// One core's own small cache of verified tokens, in front of the shared one: no lock, no counter
-/// and no tag to compute. Keyed by all of a token's bytes, tag included, compared in constant time:
-/// only a token that has been verified here is found here.
+/// nothing to decode and no tag to compute. Keyed by a token's whole text, tag included, compared in
+/// constant time: only a token that has been verified here is found here.
 #[derive(Debug, Default)]
 pub struct Front {
     slots: Vec<Option<Slot>>,
@@ -56,7 +56,7 @@ impl Known {
 
 #[derive(Debug)]
 struct Slot {
-    token: TokenBytes,
+    token: TokenDigits,
     known: Rc<Known>,
     /// The epoch of the deleted ids at which this record was last seen not to be among them.
     epoch: u64,
@@ -79,7 +79,7 @@ impl Front {
     /// when `epoch` has moved since it was last asked for this token.
     pub fn find(
         &mut self,
-        token: &TokenBytes,
+        token: &TokenDigits,
         now: Instant,
         epoch: u64,
         is_deleted: impl FnOnce(&Record) -> bool,
@@ -105,7 +105,7 @@ impl Front {
 
     /// Keeps a verified token, in place of whatever had its slot. `epoch` must have been
     /// read before the record was found not to be deleted.
-    pub fn insert(&mut self, token: TokenBytes, known: Rc<Known>, epoch: u64, now: Instant) {
+    pub fn insert(&mut self, token: TokenDigits, known: Rc<Known>, epoch: u64, now: Instant) {
         if self.slots.is_empty() {
             self.slots.resize_with(SLOTS, || None);
         }
@@ -116,6 +116,7 @@ impl Front {
 }
 
 /// A slot by the random end of the id: only genuine ids get in, so nobody can aim at a slot.
-fn place_of(token: &TokenBytes) -> usize {
-    usize::from(token.random_end()) % SLOTS
+fn place_of(token: &TokenDigits) -> usize {
+    // The high bits are the well-mixed ones.
+    usize::try_from(token.random_end() >> 16).unwrap_or(0) % SLOTS
 }

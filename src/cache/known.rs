@@ -7,7 +7,7 @@ use super::{Found, Front, Known, Rates, Records, Unavailable};
 use crate::clock::monotonic;
 use crate::store::TokenStore;
 use crate::telemetry::{CacheResult, Metrics};
-use crate::token::{KeyRing, Record, TextRefusal, TokenBytes};
+use crate::token::{KeyRing, Record, TextRefusal, TokenDigits};
 
 /// How often a token is looked up that nothing certain can be learned of, because the feed has one
 /// gap after the other.
@@ -39,8 +39,9 @@ pub enum NotKnown {
 }
 
 impl<S: TokenStore> Sources<'_, S> {
-    /// What is known of a token: from this core's front cache, or by verifying the tag and asking on.
-    pub async fn find(&self, bytes: &TokenBytes, now: Timestamp) -> Result<Rc<Known>, NotKnown> {
+    /// What is known of a token: from this core's front cache, or by verifying the
+    /// tag and asking on.
+    pub async fn find(&self, token: &TokenDigits, now: Timestamp) -> Result<Rc<Known>, NotKnown> {
         let deleted = self.records.deleted();
         let mut verified = None;
         for _ in 0..LOOKUPS_MAX {
@@ -53,15 +54,17 @@ impl<S: TokenStore> Sources<'_, S> {
             if fresh {
                 let mut front = self.front.borrow_mut();
                 front.keep_generation(generation);
-                let found = front.find(bytes, instant, epoch, |record| deleted.contains(record.id));
+                let found = front.find(token, instant, epoch, |record| deleted.contains(record.id));
                 if let Some(known) = found {
                     self.metrics.cache_lookup(CacheResult::Front);
                     return Ok(known);
                 }
             }
-            let id = match verified {
-                Some(id) => id,
-                None => self.keys.verify(bytes, now).map_err(NotKnown::Text)?.id,
+            let id = if let Some(id) = verified {
+                id
+            } else {
+                let bytes = token.decode().ok_or(NotKnown::Text(TextRefusal::Malformed))?;
+                self.keys.verify(&bytes, now).map_err(NotKnown::Text)?.id
             };
             verified = Some(id);
             let found = self.records.find(id, instant).await;
@@ -73,7 +76,7 @@ impl<S: TokenStore> Sources<'_, S> {
             let found = Found { until: self.records.believed_until(instant), generation };
             let known = Rc::new(Known::new(Record::clone(&record), self.rates, found));
             if fresh {
-                self.front.borrow_mut().insert(*bytes, Rc::clone(&known), epoch, instant);
+                self.front.borrow_mut().insert(*token, Rc::clone(&known), epoch, instant);
             }
             return Ok(known);
         }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use ::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
-use ::http::request::Parts;
-use ::http::{HeaderMap, Method, Response, StatusCode};
+use ::http::{Method, Response, StatusCode};
 use bytes::Bytes;
 
 use super::question::{Told, is_told_between_proxies, is_traefiks_own, part};
 use crate::answer;
+use crate::message::{Fields, Head};
 use crate::proxy::{
     AskingProxy, GivenBody, HeadersRemoved, Judgement, Permitted, StreamsHere, TargetSent,
 };
@@ -24,7 +24,7 @@ const BODY: HeaderName = HeaderName::from_static("x-ckgate-body");
 /// The same as [`DROP`], in the word of Envoy.
 const ENVOY_DROP: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
 /// Whether Envoy gave only the beginning of the body.
-const ENVOY_PARTIAL: HeaderName = HeaderName::from_static("x-envoy-auth-partial-body");
+const ENVOY_PARTIAL: &str = "x-envoy-auth-partial-body";
 
 /// How long Envoy's upstream may take, in milliseconds; Envoy keeps it to itself.
 pub(super) const ENVOY_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-rq-timeout-ms");
@@ -123,8 +123,8 @@ impl Face {
     }
 
     /// The request that is asked about. `rest` is the target behind the face's own path.
-    pub(super) fn read(self, asked: &Parts, rest: &str, body: Bytes) -> Result<Told, Unasked> {
-        let headers = &asked.headers;
+    pub(super) fn read(self, asked: &Head, rest: &str, body: Bytes) -> Result<Told, Unasked> {
+        let headers = asked.fields();
         let (method, target, host) = match self {
             Self::Nginx | Self::Haproxy => (
                 only(headers, "x-original-method")?,
@@ -144,7 +144,7 @@ impl Face {
         };
         let body = match self {
             Self::EnvoyWithBody if !body.is_empty() => match headers.get(ENVOY_PARTIAL) {
-                Some(partial) if partial == "false" => GivenBody::Whole(body),
+                Some(b"false") => GivenBody::Whole(body),
                 _ => return Err(Unasked::PartialBody),
             },
             // An Envoy that was not told to give the body looks just like this. Where the proxy does
@@ -156,10 +156,9 @@ impl Face {
             Self::Traefik => is_traefiks_own,
             _ => is_told_between_proxies,
         };
-        let headers = headers.iter().map(|(name, value)| {
-            let name = Bytes::copy_from_slice(name.as_str().as_bytes());
-            (name, Bytes::copy_from_slice(value.as_bytes()))
-        });
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (Bytes::copy_from_slice(name), Bytes::copy_from_slice(value)));
         let (headers, set_aside) = part(headers, between);
         Ok(Told { method, target, host, headers, body, set_aside })
     }
@@ -179,12 +178,9 @@ impl Face {
     }
 }
 
-fn only(headers: &HeaderMap, name: &'static str) -> Result<Bytes, Unasked> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => Ok(Bytes::copy_from_slice(value.as_bytes())),
-        _ => Err(Unasked::Header(name)),
-    }
+fn only(headers: &Fields, name: &'static str) -> Result<Bytes, Unasked> {
+    let value = headers.only(name).ok().flatten().ok_or(Unasked::Header(name))?;
+    Ok(Bytes::copy_from_slice(value))
 }
 
 /// What is known of a body on which the peer has no word: the methods whose body means nothing need
@@ -197,8 +193,8 @@ fn body_unsaid(method: &[u8]) -> GivenBody {
 }
 
 /// What the peer says of a body it does not give.
-fn body_said(headers: &HeaderMap, method: &[u8]) -> Result<GivenBody, Unasked> {
-    if !headers.contains_key("x-original-body") {
+fn body_said(headers: &Fields, method: &[u8]) -> Result<GivenBody, Unasked> {
+    if !headers.contains("x-original-body") {
         return Ok(body_unsaid(method));
     }
     match &*only(headers, "x-original-body")? {

@@ -15,6 +15,7 @@ use super::DecisionApi;
 use super::face::Face;
 use super::question::Told;
 use crate::answer;
+use crate::message::{Head, Reply};
 use crate::proxy::{BodyLimits, Connection, collect};
 use crate::server::{self, Buffers, ConnectionSettings, Incoming, RequestBody};
 
@@ -27,7 +28,9 @@ pub async fn serve(
     draining: watch::Receiver<bool>,
 ) {
     let connection = Rc::new(Connection::new(peer.ip()));
-    let service = async |incoming| api().answer(&connection, peer, incoming).await.map(Full::from);
+    let service = async |incoming| {
+        Reply::from(api().answer(&connection, peer, incoming).await.map(Full::from))
+    };
     let never = |_: &mut std::task::Context<'_>| Poll::Pending;
     server::serve_connection(stream, settings, buffers, service, draining, never).await;
 }
@@ -37,7 +40,7 @@ impl DecisionApi {
         &self,
         connection: &Rc<Connection>,
         peer: SocketAddr,
-        Incoming { request, well_formed }: Incoming,
+        Incoming { head, body, well_formed }: Incoming,
     ) -> Response<Bytes> {
         if !self.admits(peer.ip()) {
             let message = "this address is not among `decision.peers`";
@@ -46,9 +49,7 @@ impl DecisionApi {
         if let Err(malformed) = well_formed {
             return self.unreadable(&malformed.to_string());
         }
-        let (head, body) = request.into_parts();
-        let target = head.uri.path_and_query().map_or("", |target| target.as_str());
-        let (face, told) = match self.told(&head, target, body).await {
+        let (face, told) = match self.told(&head, body).await {
             Ok(told) => told,
             Err(problem) => return self.unreadable(&problem),
         };
@@ -56,13 +57,8 @@ impl DecisionApi {
         face.answer(self.judge(connection, &question, face.asking(self.streams)).await)
     }
 
-    async fn told(
-        &self,
-        head: &::http::request::Parts,
-        target: &str,
-        body: RequestBody,
-    ) -> Result<(Face, Told), String> {
-        let (face, rest) = Face::at(target).map_err(|unasked| unasked.to_string())?;
+    async fn told(&self, head: &Head, body: RequestBody) -> Result<(Face, Told), String> {
+        let (face, rest) = Face::at(head.target()).map_err(|unasked| unasked.to_string())?;
         let body = if face.gives_body() {
             let limits: BodyLimits = self.core.gate.rules.inspected_body;
             collect(body, limits).await.map_err(|problem| problem.to_string())?

@@ -1,16 +1,16 @@
 //! The request that is asked about, read as strictly as if its bytes had come from the caller.
 
-use ::http::request::Parts;
-use ::http::{HeaderName, HeaderValue, Request};
+use ::http::{HeaderName, Method, Version};
 use bytes::Bytes;
 
+use crate::message::Head;
 use crate::proxy::GivenBody;
 use crate::server::{HeadLimits, Malformed, read_head};
 
 /// A request that is asked about.
 #[derive(Debug)]
 pub(super) struct Question {
-    pub(super) head: Parts,
+    pub(super) head: Head,
     /// What the strict reading of the head said. If it refused, `head` stands for nothing.
     pub(super) well_formed: Result<(), Malformed>,
     pub(super) body: GivenBody,
@@ -34,10 +34,10 @@ pub(super) struct Told {
 impl Told {
     /// Reads what was told: through the check that a caller's own bytes pass.
     pub(super) fn read(self, limits: HeadLimits) -> Question {
-        let parsed = read_head(&self.written().into(), limits).and_then(|_| self.parsed());
+        let parsed = read_head(&self.written(), limits).and_then(|_| self.parsed());
         let (head, well_formed) = match parsed {
             Ok(head) => (head, Ok(())),
-            Err(malformed) => (Request::new(()).into_parts().0, Err(malformed)),
+            Err(malformed) => (Head::new(Method::GET, Version::HTTP_11, "/"), Err(malformed)),
         };
         Question { head, well_formed, body: self.body, set_aside: self.set_aside }
     }
@@ -66,21 +66,17 @@ impl Told {
 
     /// What is judged is made of what was told, part by part: a line end within a part is refused
     /// here, and can never have made two lines of one.
-    fn parsed(&self) -> Result<Parts, Malformed> {
-        let mut request = Request::builder()
-            .method(&*self.method)
-            .uri(&*self.target)
-            .body(())
-            .map_err(|_| Malformed::Target)?;
-        let headers = request.headers_mut();
-        let host = HeaderValue::from_bytes(&self.host).map_err(|_| Malformed::Host)?;
-        headers.insert(::http::header::HOST, host);
+    fn parsed(&self) -> Result<Head, Malformed> {
+        let method = Method::from_bytes(&self.method).map_err(|_| Malformed::Method)?;
+        let target = std::str::from_utf8(&self.target).ok();
+        let plain = |target: &&str| target.bytes().all(|byte| byte.is_ascii_graphic());
+        let target = target.filter(plain).ok_or(Malformed::Target)?;
+        let mut head = Head::new(method, Version::HTTP_11, target);
+        head.try_append(b"host", &self.host).map_err(|_| Malformed::Host)?;
         for (name, value) in &self.headers {
-            let name = HeaderName::from_bytes(name).map_err(|_| Malformed::Header)?;
-            let value = HeaderValue::from_bytes(value).map_err(|_| Malformed::Header)?;
-            headers.append(name, value);
+            head.try_append(name, value).map_err(|_| Malformed::Header)?;
         }
-        Ok(request.into_parts().0)
+        Ok(head)
     }
 }
 

@@ -13,7 +13,7 @@ use super::denial::{Denial, Place};
 use super::query_rule::agent_in;
 use super::route::{Matched, Operation, RouteTable, Verdict};
 use super::template::Naming;
-use super::{AgentId, AgentPlace, Grant, OwnedId, Permission};
+use super::{AgentId, AgentPlace, Grant, OwnedId, Permission, Query};
 
 /// What the head of a request came to.
 #[derive(Debug)]
@@ -70,7 +70,8 @@ pub struct PendingBody<'t, 'r> {
 #[derive(Debug)]
 struct Found<'t, 'r> {
     grant: &'r Grant,
-    asked: Asked<'r>,
+    method: &'r Method,
+    query: Query<'r>,
     matched: Matched<'t, 'r>,
     permission: Permission,
     bounds: Bounds,
@@ -102,7 +103,8 @@ pub fn decide<'t, 'r>(
         }
     };
     let bounds = rules.bounds;
-    let found = Found { grant, asked: *asked, matched, permission, bounds };
+    let found =
+        Found { grant, method: asked.method, query: asked.query, matched, permission, bounds };
     // What such a token may never have is not worth a look-up or a body.
     if !grant.allows_any(permission) {
         return Err(found.denied(found.matched.agent_in_path()));
@@ -116,7 +118,7 @@ impl<'t, 'r> Found<'t, 'r> {
         let operation = self.matched.operation;
         match &operation.agent {
             AgentPlace::Query(key) => {
-                let agent = agent_in(self.asked.query, key)?;
+                let agent = agent_in(self.query, key)?;
                 self.judge_for(agent)
             }
             AgentPlace::Body(_) => self.judge_for_body(),
@@ -129,7 +131,7 @@ impl<'t, 'r> Found<'t, 'r> {
                 Some(Naming::Elsewhere)
                     if operation.query.names_agent_in(AgentPlace::BESIDE_DEFAULT) =>
                 {
-                    let agent = agent_in(self.asked.query, AgentPlace::BESIDE_DEFAULT)?;
+                    let agent = agent_in(self.query, AgentPlace::BESIDE_DEFAULT)?;
                     self.judge_for(agent)
                 }
                 Some(Naming::Elsewhere) => self.judge_for_body(),
@@ -151,7 +153,7 @@ impl<'t, 'r> Found<'t, 'r> {
         Ok(Judged::Permit(Permit {
             operation: Some(operation),
             agent: Some(agent),
-            method: self.asked.method.clone(),
+            method: self.method.clone(),
             target,
             body: PermittedBody::Nothing,
             body_fields: 0,
@@ -172,7 +174,7 @@ impl<'t, 'r> Found<'t, 'r> {
         })?;
         let rule = &self.matched.operation.query;
         let pairs_max = self.bounds.query_pairs_max;
-        rule.append_admitted(self.asked.query, agent, pairs_max, &mut target)?;
+        rule.append_admitted(self.query, agent, pairs_max, &mut target)?;
         Ok(target)
     }
 
@@ -221,7 +223,7 @@ impl<'t> PendingBody<'t, '_> {
         Ok(Permit {
             operation: Some(operation),
             agent: Some(agent),
-            method: self.found.asked.method.clone(),
+            method: self.found.method.clone(),
             target: self.target,
             body,
             body_fields: judged.fields,
@@ -322,6 +324,12 @@ impl<'t> Permit<'t> {
     pub fn body_fields(&self) -> impl Iterator<Item = &str> {
         let rule = self.operation.and_then(|operation| operation.body.as_ref());
         rule.into_iter().flat_map(|rule| rule.names_of(self.body_fields))
+    }
+
+    /// What is sent, and uses the permit up: method, target and body.
+    #[must_use]
+    pub fn into_parts(self) -> (Method, String, PermittedBody) {
+        (self.method, self.target, self.body)
     }
 
     /// The body to send.

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, Response};
 
 use super::body::BodyLimits;
 use super::caller_body::CallerBody;
@@ -17,6 +16,7 @@ use super::intake::{Received, check_coding, intake, is_preflight};
 use super::reject::Refusal;
 use crate::audit::Operation;
 use crate::cache::Known;
+use crate::message::{Fields, Reply};
 use crate::policy::{self, Denial, Judged, OriginHeader, Permit};
 use crate::telemetry::Outcome;
 use crate::token::Record;
@@ -24,7 +24,7 @@ use crate::token::Record;
 /// What the first three steps come to.
 pub(super) enum Decided<'a, B> {
     /// A browser's preflight, answered here.
-    Preflight(Response<Bytes>),
+    Preflight(Reply<Bytes>),
     /// A server key's request to the token API.
     TokenApi { account: &'a KnownAccount, body: B },
     /// It may go on.
@@ -49,9 +49,9 @@ enum Carried<B> {
 }
 
 impl<B: CallerBody> Carried<B> {
-    fn admit_none(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    fn admit_none(&self, fields: &Fields) -> Result<(), Refusal> {
         match self {
-            Self::Unread(body) => body.admit_none(headers),
+            Self::Unread(body) => body.admit_none(fields),
             Self::Read(_) | Self::Lost => Ok(()),
         }
     }
@@ -113,7 +113,7 @@ impl<'a> Line<'a> {
                 let permit = policy::permit_server_key(&gate.routes, &received.asked);
                 let operation = self.core.name(permit.operation());
                 self.note(|event| event.operation = operation);
-                let unread = body.is_announced(&head.headers).then_some(body);
+                let unread = body.is_announced(head.fields()).then_some(body);
                 Ok(Decided::Permit { permit, account, known: None, unread })
             }
             Caller::Token { known, account } => {
@@ -136,7 +136,7 @@ impl<'a> Line<'a> {
                         }
                         self.note_shadow(&Refusal::Denied(denial));
                         let (read, unread) = body.split();
-                        let unread = unread.filter(|body| body.is_announced(&head.headers));
+                        let unread = unread.filter(|body| body.is_announced(head.fields()));
                         let asked = &received.asked;
                         let permit = policy::permit_in_shadow_mode(&gate.routes, asked, read);
                         (permit, self.still_live(&known).await?, unread)
@@ -181,11 +181,11 @@ impl<'a> Line<'a> {
         }
         let permit = match judged.map_err(Refusal::Denied)? {
             Judged::Permit(permit) => {
-                body.admit_none(&self.head.headers)?;
+                body.admit_none(self.head.fields())?;
                 permit
             }
             Judged::BodyFirst(pending) => {
-                check_coding(&self.head.headers)?;
+                check_coding(self.head.fields())?;
                 let body = body.whole(gate.rules.inspected_body).await?;
                 waited = true;
                 pending.judge_body(body).map_err(Refusal::Denied)?

@@ -1,9 +1,9 @@
 use bytes::Bytes;
-use http::HeaderMap;
 
 use super::body::{BodyLimits, BodyProblem, collect};
 use super::intake::announces_body;
 use super::reject::Refusal;
+use crate::message::Fields;
 use crate::policy::Denial;
 use crate::server::RequestBody;
 
@@ -11,10 +11,10 @@ use crate::server::RequestBody;
 /// another proxy tells of one. The decision reads both by the same rules.
 pub(super) trait CallerBody {
     /// Whether there is one, as far as anybody says.
-    fn is_announced(&self, headers: &HeaderMap) -> bool;
+    fn is_announced(&self, fields: &Fields) -> bool;
 
     /// For an operation without a body: that there is none.
-    fn admit_none(&self, headers: &HeaderMap) -> Result<(), Refusal>;
+    fn admit_none(&self, fields: &Fields) -> Result<(), Refusal>;
 
     /// For an operation that inspects its body: all of it, empty if there is none.
     async fn whole(self, limits: BodyLimits) -> Result<Bytes, Refusal>;
@@ -34,12 +34,12 @@ pub enum GivenBody {
 }
 
 impl CallerBody for RequestBody {
-    fn is_announced(&self, headers: &HeaderMap) -> bool {
-        announces_body(headers)
+    fn is_announced(&self, fields: &Fields) -> bool {
+        announces_body(fields)
     }
 
-    fn admit_none(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        if announces_body(headers) { Err(not_admitted()) } else { Ok(()) }
+    fn admit_none(&self, fields: &Fields) -> Result<(), Refusal> {
+        if announces_body(fields) { Err(not_admitted()) } else { Ok(()) }
     }
 
     async fn whole(self, limits: BodyLimits) -> Result<Bytes, Refusal> {
@@ -48,11 +48,11 @@ impl CallerBody for RequestBody {
 }
 
 impl CallerBody for GivenBody {
-    fn is_announced(&self, _: &HeaderMap) -> bool {
+    fn is_announced(&self, _: &Fields) -> bool {
         !matches!(self, Self::Absent)
     }
 
-    fn admit_none(&self, _: &HeaderMap) -> Result<(), Refusal> {
+    fn admit_none(&self, _: &Fields) -> Result<(), Refusal> {
         match self {
             Self::Absent => Ok(()),
             Self::Whole(bytes) if bytes.is_empty() => Ok(()),

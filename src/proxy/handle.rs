@@ -4,24 +4,21 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::Response;
-use http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue};
-use http::request::Parts;
 use jiff::Timestamp;
 
 use super::authorize::Decided;
 use super::connection::Connection;
 use super::core::Core;
-use super::forward::forward;
 use super::identify::KnownAccount;
 use super::intake::announces_body;
 use super::reject::Refusal;
 use super::relay::{ReplyBody, StreamRelay};
-use super::{cors, reply};
-use crate::answer::{RequestId, X_REQUEST_ID};
+use super::{cors, forward, reply};
+use crate::answer::RequestId;
 use crate::audit::{Operation, RequestEvent, TraceFacts};
 use crate::cache::{Cut, Known, NewStream, StreamLease};
-use crate::headers;
+use crate::message::names::{CONNECTION, CONTENT_TYPE, HOST, X_REQUEST_ID};
+use crate::message::{Fields, Head, Reply};
 use crate::policy::{Denial, Permit};
 use crate::server::{Incoming, RequestBody};
 use crate::telemetry::Outcome;
@@ -35,7 +32,7 @@ pub struct OwnRequest<'a> {
     /// The account that asks.
     pub account: &'a crate::token::AccountName,
     /// Its head.
-    pub head: &'a Parts,
+    pub head: &'a Head,
     /// Its body.
     pub body: RequestBody,
     /// Its id.
@@ -50,35 +47,32 @@ pub async fn handle<F>(
     connection: &Rc<Connection>,
     incoming: Incoming,
     own: F,
-) -> Response<ReplyBody>
+) -> Reply<ReplyBody>
 where
-    F: AsyncFnOnce(OwnRequest<'_>) -> Option<(&'static str, Response<Bytes>)>,
+    F: AsyncFnOnce(OwnRequest<'_>) -> Option<(&'static str, Reply<Bytes>)>,
 {
-    let Incoming { request, well_formed } = incoming;
-    let (head, body) = request.into_parts();
+    let Incoming { head, body, well_formed } = incoming;
     let mut line = Line::begin(core, connection, &head);
     let answered = match well_formed {
         Ok(()) => line.run(body, own).await,
         Err(malformed) => Err(Refusal::Head(malformed)),
     };
-    let response = line.finish(answered);
-    headers::give_back(head.headers);
-    response
+    line.finish(answered)
 }
 
 /// A request on its way along the line.
 pub(super) struct Line<'a> {
     pub(super) core: &'a Core,
     connection: &'a Rc<Connection>,
-    pub(super) head: &'a Parts,
+    pub(super) head: &'a Head,
     pub(super) now: Timestamp,
     pub(super) request_id: RequestId,
     pub(super) origin_allowed: bool,
     event: Option<Box<RequestEvent>>,
 }
 
-fn facts(core: &Core, connection: &Connection, head: &Parts) -> TraceFacts {
-    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+fn facts(core: &Core, connection: &Connection, head: &Head) -> TraceFacts {
+    let host = head.fields().get(HOST).and_then(|host| std::str::from_utf8(host).ok());
     TraceFacts {
         is_tls: connection.is_tls(),
         version: head.version,
@@ -89,7 +83,7 @@ fn facts(core: &Core, connection: &Connection, head: &Parts) -> TraceFacts {
 
 impl<'a> Line<'a> {
     /// A request whose head has just been read.
-    pub(super) fn begin(core: &'a Core, connection: &'a Rc<Connection>, head: &'a Parts) -> Self {
+    pub(super) fn begin(core: &'a Core, connection: &'a Rc<Connection>, head: &'a Head) -> Self {
         let request_id = core.next_request_id();
         let metrics = std::sync::Arc::clone(&core.gate.metrics);
         let now = core.gate.clock.now();
@@ -108,9 +102,9 @@ impl<'a> Line<'a> {
         }
     }
 
-    async fn run<F>(&mut self, body: RequestBody, own: F) -> Result<Response<ReplyBody>, Refusal>
+    async fn run<F>(&mut self, body: RequestBody, own: F) -> Result<Reply<ReplyBody>, Refusal>
     where
-        F: AsyncFnOnce(OwnRequest<'_>) -> Option<(&'static str, Response<Bytes>)>,
+        F: AsyncFnOnce(OwnRequest<'_>) -> Option<(&'static str, Reply<Bytes>)>,
     {
         match self.decide(body).await? {
             Decided::Preflight(answer) => Ok(answer.map(ReplyBody::whole)),
@@ -129,7 +123,7 @@ impl<'a> Line<'a> {
         account: &KnownAccount,
         unread: Option<RequestBody>,
         token: Option<(&Known, Instant)>,
-    ) -> Result<Response<ReplyBody>, Refusal> {
+    ) -> Result<Reply<ReplyBody>, Refusal> {
         let gate = &*self.core.gate;
         let operation = permit.operation();
         let streams = operation.is_some_and(|operation| operation.streams);
@@ -141,22 +135,23 @@ impl<'a> Line<'a> {
             (Some(_), Some(operation)) => operation.redact.as_slice(),
             _ => &[],
         };
-        let headers = &self.head.headers;
+        let fields = self.head.fields();
         let sent = self.request_id.is_traced().then(Instant::now);
-        let mut answer =
-            forward(self.core, permit, account, headers, unread, self.request_id).await?;
+        let request = forward::build(self.core, permit, account, fields, unread, self.request_id)?;
+        let answer = self.core.upstream.send(request, reply::wanted).await;
+        let mut answer = answer.map_err(forward::refusal)?;
         self.note(|event| {
             if let Some(sent) = sent {
                 event.note_upstream(sent);
             }
             event.outcome = Outcome::Forwarded;
-            event.upstream_status = Some(answer.status().as_u16());
+            event.upstream_status = Some(answer.status.as_u16());
         });
         reply::admit(&mut answer, token.is_some(), self.core.upstream.authority())?;
         if !redact.is_empty() {
             return reply::redact(answer, redact, gate.rules.redacted_answer_bytes_max).await;
         }
-        let lease = lease.filter(|_| is_event_stream(answer.headers()));
+        let lease = lease.filter(|_| is_event_stream(&answer.fields));
         Ok(answer.map(|body| match lease {
             Some((lease, told, deadline)) => {
                 let hold = self.connection.watch(lease, told, deadline);
@@ -203,9 +198,9 @@ impl<'a> Line<'a> {
         account: &KnownAccount,
         body: RequestBody,
         own: F,
-    ) -> Result<Response<ReplyBody>, Refusal>
+    ) -> Result<Reply<ReplyBody>, Refusal>
     where
-        F: AsyncFnOnce(OwnRequest<'_>) -> Option<(&'static str, Response<Bytes>)>,
+        F: AsyncFnOnce(OwnRequest<'_>) -> Option<(&'static str, Reply<Bytes>)>,
     {
         let request = OwnRequest {
             account: &account.name,
@@ -220,26 +215,24 @@ impl<'a> Line<'a> {
         self.note(|event| {
             event.operation = Operation::Own(operation);
             event.outcome =
-                if answer.status().is_success() { Outcome::Answered } else { Outcome::Refused };
+                if answer.status.is_success() { Outcome::Answered } else { Outcome::Refused };
         });
         Ok(answer.map(ReplyBody::whole))
     }
 
     /// Step 6, and what every answer has.
-    fn finish(mut self, answered: Result<Response<ReplyBody>, Refusal>) -> Response<ReplyBody> {
-        let mut response = match answered {
-            Ok(response) => response,
+    fn finish(mut self, answered: Result<Reply<ReplyBody>, Refusal>) -> Reply<ReplyBody> {
+        let mut reply = match answered {
+            Ok(reply) => reply,
             Err(refusal) => self.refuse(&refusal).map(ReplyBody::whole),
         };
-        self.complete(&mut response);
-        match self.event {
-            Some(event) => response.map(|body| body.with_event(event)),
-            None => response,
-        }
+        self.complete(&mut reply);
+        reply.body.carry(self.event);
+        reply
     }
 
     /// The answer of a refusal or failure, noted.
-    pub(super) fn refuse(&mut self, refusal: &Refusal) -> Response<Bytes> {
+    pub(super) fn refuse(&mut self, refusal: &Refusal) -> Reply<Bytes> {
         self.note(|event| {
             event.outcome = refusal.outcome();
             event.reason = Some(refusal.code());
@@ -250,21 +243,21 @@ impl<'a> Line<'a> {
         }
         let mut answer = refusal.answer(self.request_id);
         // The body may still be on its way: whoever sends it must not send a request behind it.
-        if announces_body(&self.head.headers) {
-            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        if announces_body(self.head.fields()) {
+            answer.fields.set(CONNECTION, b"close");
         }
         answer
     }
 
     /// Gives an answer what every answer has.
-    pub(super) fn complete<B>(&mut self, response: &mut Response<B>) {
-        let headers = response.headers_mut();
-        cors::vary(headers);
+    pub(super) fn complete<B>(&mut self, reply: &mut Reply<B>) {
+        let fields = &mut reply.fields;
+        cors::vary(fields);
         if self.origin_allowed {
-            cors::allow_origin(headers, &self.head.headers);
+            cors::allow_origin(fields, self.head.fields());
         }
-        headers.insert(X_REQUEST_ID, self.request_id.header_value());
-        let status = response.status().as_u16();
+        fields.append(X_REQUEST_ID, self.request_id.as_bytes());
+        let status = reply.status.as_u16();
         self.note(|event| event.status = status);
     }
 
@@ -277,8 +270,8 @@ impl<'a> Line<'a> {
 
 type Place = (StreamLease, tokio::sync::oneshot::Receiver<Cut>, (Duration, Cut));
 
-fn is_event_stream(headers: &http::HeaderMap) -> bool {
-    let media_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+fn is_event_stream(fields: &Fields) -> bool {
+    let media_type = fields.get(CONTENT_TYPE).unwrap_or_default();
     let essence = media_type.split(|byte| *byte == b';').next().unwrap_or_default();
     essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
 }

@@ -5,7 +5,6 @@ use std::rc::Rc;
 
 use aws_lc_rs::digest;
 use http::HeaderValue;
-use http::header::AUTHORIZATION;
 use jiff::Timestamp;
 
 use super::core::Core;
@@ -14,8 +13,9 @@ use super::intake::Bearer;
 use super::reject::Refusal;
 use crate::cache::{Known, NotKnown, Sources};
 use crate::config::Account;
+use crate::message::names::AUTHORIZATION;
 use crate::policy::Denial;
-use crate::token::{AccountName, PREFIX, TextRefusal, TokenBytes};
+use crate::token::{AccountName, PREFIX, TextRefusal, TokenDigits};
 use crate::upstream::HeaderLines;
 
 /// Who sent a request.
@@ -78,9 +78,9 @@ impl Accounts {
             let user_id = account.user_id.as_deref().map(HeaderValue::from_str);
             let user_id = user_id.transpose().map_err(|_| unsendable())?;
             let mut lines = HeaderLines::default();
-            for (name, value) in [(&AUTHORIZATION, &authorization), (&USER_ID, &user_id)] {
+            for (name, value) in [(AUTHORIZATION, &authorization), (USER_ID, &user_id)] {
                 if let Some(value) = value {
-                    lines.header(name, value.as_bytes()).map_err(|_| unsendable())?;
+                    lines.header(name.as_bytes(), value.as_bytes()).map_err(|_| unsendable())?;
                 }
             }
             known.push(KnownAccount {
@@ -138,16 +138,20 @@ pub(super) async fn identify<'g>(
         let account = core.gate.accounts.of_key(credential);
         return account.map(Caller::ServerKey).ok_or(Refusal::token_invalid("unknown credential"));
     }
-    let bytes = TokenBytes::decode(credential);
-    let bytes = bytes.ok_or(Refusal::token_invalid("not the text of a token"))?;
-    let known = find_token(core, &bytes, now).await?;
+    let token = TokenDigits::of(credential);
+    let token = token.ok_or(Refusal::token_invalid("not the text of a token"))?;
+    let known = find_token(core, &token, now).await?;
     let account = core.gate.accounts.named(&known.record.account);
     let account = account.ok_or(Refusal::token_invalid("its account is no longer configured"))?;
     Ok(Caller::Token { known, account })
 }
 
 /// What is known of a token, wherever this core finds it.
-async fn find_token(core: &Core, bytes: &TokenBytes, now: Timestamp) -> Result<Rc<Known>, Refusal> {
+async fn find_token(
+    core: &Core,
+    token: &TokenDigits,
+    now: Timestamp,
+) -> Result<Rc<Known>, Refusal> {
     let gate = &*core.gate;
     let sources = Sources {
         front: &core.front,
@@ -156,7 +160,7 @@ async fn find_token(core: &Core, bytes: &TokenBytes, now: Timestamp) -> Result<R
         rates: &gate.rates,
         metrics: &gate.metrics,
     };
-    sources.find(bytes, now).await.map_err(|not_known| match not_known {
+    sources.find(token, now).await.map_err(|not_known| match not_known {
         NotKnown::Text(TextRefusal::Expired) => Refusal::Denied(Denial::TokenExpired),
         NotKnown::Text(refusal) => Refusal::token_invalid(refusal.to_string()),
         NotKnown::Gone => Refusal::token_invalid("no such token: deleted, or never made"),

@@ -1,14 +1,15 @@
 //! Step 1: the head becomes facts. Whatever could be read in two ways is refused here.
 
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, HeaderName, ORIGIN};
-use http::request::Parts;
-use http::{HeaderMap, Method};
+use http::Method;
 
 use super::handle::TOKEN_API_PATH;
 use super::reject::Refusal;
+use crate::message::names::{
+    ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, ORIGIN,
+    SEC_FETCH_SITE, TRANSFER_ENCODING,
+};
+use crate::message::{Fields, Head};
 use crate::policy::{Asked, Authority, CanonicalPath, OriginHeader, Query, WebOrigin, Whence};
-
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// A request's head, as facts.
 #[derive(Clone, Copy, Debug)]
@@ -53,13 +54,13 @@ pub struct HeadRefusal {
 
 /// What the policy is asked about a request of this head, for whoever wants to know without sending
 /// it.
-pub fn asked_of(head: &Parts) -> Result<Asked<'_>, HeadRefusal> {
+pub fn asked_of(head: &Head) -> Result<Asked<'_>, HeadRefusal> {
     intake(head).map(|received| received.asked).map_err(|refusal| HeadRefusal::of(&refusal))
 }
 
 /// Whether a body of a request of this head can be looked at.
-pub fn admits_coding(head: &Parts) -> Result<(), HeadRefusal> {
-    check_coding(&head.headers).map_err(|refusal| HeadRefusal::of(&refusal))
+pub fn admits_coding(head: &Head) -> Result<(), HeadRefusal> {
+    check_coding(head.fields()).map_err(|refusal| HeadRefusal::of(&refusal))
 }
 
 impl HeadRefusal {
@@ -69,41 +70,34 @@ impl HeadRefusal {
 }
 
 /// Reads the head of a request.
-pub(super) fn intake(head: &Parts) -> Result<Received<'_>, Refusal> {
-    let host = only(&head.headers, &HOST)?.ok_or(Refusal::malformed("there is no Host header"))?;
+pub(super) fn intake(head: &Head) -> Result<Received<'_>, Refusal> {
+    let fields = head.fields();
+    let host = only(fields, HOST)?.ok_or(Refusal::malformed("there is no Host header"))?;
     let host = Authority::parse(host).ok_or(Refusal::malformed(
         "the Host header must be a host name or address, perhaps with a port",
     ))?;
-    if head.uri.scheme().is_some() || head.uri.authority().is_some() {
-        return Err(Refusal::malformed("the request target must be an absolute path"));
-    }
-    let is_token_api = is_token_api(head.uri.path());
+    let path = head.path();
+    let is_token_api = is_token_api(path);
     // Nothing of the token API's path goes upstream, and its last segment is a token: decoded there.
-    let path = if is_token_api { TOKEN_API_PATH } else { head.uri.path() };
+    let path = if is_token_api { TOKEN_API_PATH } else { path };
     let path =
         CanonicalPath::parse(path).map_err(|refusal| Refusal::malformed(refusal.to_string()))?;
-    let query = Query::parse(head.uri.query())
-        .map_err(|refusal| Refusal::malformed(refusal.to_string()))?;
-    let bearer = match only(&head.headers, &AUTHORIZATION)? {
+    let query =
+        Query::parse(head.query()).map_err(|refusal| Refusal::malformed(refusal.to_string()))?;
+    let bearer = match only(fields, AUTHORIZATION)? {
         None => Bearer::Absent,
         Some(value) => bearer(value).map_or(Bearer::Unusable, Bearer::Credential),
     };
-    let whence = Whence {
-        origin: origin(&head.headers),
-        host,
-        from_browser: head.headers.contains_key(SEC_FETCH_SITE),
-    };
+    let whence =
+        Whence { origin: origin(fields), host, from_browser: fields.contains(SEC_FETCH_SITE) };
     let asked = Asked { method: &head.method, path, query, whence };
     Ok(Received { asked, bearer, is_token_api })
 }
 
 /// The value of a header that may come once.
-fn only<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Result<Option<&'r [u8]>, Refusal> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (value, None) => Ok(value.map(http::HeaderValue::as_bytes)),
-        (_, Some(_)) => Err(Refusal::malformed(format!("there is more than one {name} header"))),
-    }
+fn only<'r>(fields: &'r Fields, name: &'static str) -> Result<Option<&'r [u8]>, Refusal> {
+    let several = |_| Refusal::malformed(format!("there is more than one {name} header"));
+    fields.only(name).map_err(several)
 }
 
 /// The characters of `b64token`, `=` among them (RFC 6750 §2.1).
@@ -124,21 +118,18 @@ const OF_A_CREDENTIAL: [bool; 256] = {
 /// §11.1).
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, credential) = value.split_at_checked(7)?;
-    let odd = |byte: u8| OF_A_CREDENTIAL.get(usize::from(byte)) != Some(&true);
+    let formed = |byte: u8| OF_A_CREDENTIAL.get(usize::from(byte)).copied().unwrap_or(false);
     let formed = scheme.eq_ignore_ascii_case(b"bearer ")
         && !credential.is_empty()
-        && !credential.iter().fold(false, |any, byte| any | odd(*byte));
+        && credential.iter().fold(true, |all, byte| all & formed(*byte));
     formed.then_some(credential)
 }
 
-fn origin(headers: &HeaderMap) -> OriginHeader<'_> {
-    let mut values = headers.get_all(ORIGIN).iter();
-    match (values.next(), values.next()) {
-        (None, _) => OriginHeader::Absent,
-        (Some(value), None) => {
-            WebOrigin::parse(value.as_bytes()).map_or(OriginHeader::Opaque, OriginHeader::Web)
-        }
-        (Some(_), Some(_)) => OriginHeader::Opaque,
+fn origin(fields: &Fields) -> OriginHeader<'_> {
+    match fields.only(ORIGIN) {
+        Ok(None) => OriginHeader::Absent,
+        Ok(Some(value)) => WebOrigin::parse(value).map_or(OriginHeader::Opaque, OriginHeader::Web),
+        Err(_) => OriginHeader::Opaque,
     }
 }
 
@@ -148,23 +139,23 @@ fn is_token_api(path: &str) -> bool {
 }
 
 /// Whether a body comes with the request.
-pub(super) fn announces_body(headers: &HeaderMap) -> bool {
-    headers.contains_key(http::header::TRANSFER_ENCODING)
-        || headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0")
+pub(super) fn announces_body(fields: &Fields) -> bool {
+    fields.contains(TRANSFER_ENCODING)
+        || fields.get(CONTENT_LENGTH).is_some_and(|length| length != b"0")
 }
 
 /// A body that is looked at must come as it is.
-pub(super) fn check_coding(headers: &HeaderMap) -> Result<(), Refusal> {
-    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
-    if codings.all(|coding| coding == "identity") {
+pub(super) fn check_coding(fields: &Fields) -> Result<(), Refusal> {
+    if fields.all(CONTENT_ENCODING).all(|coding| coding == b"identity") {
         return Ok(());
     }
     Err(Refusal::malformed("the body must not have a Content-Encoding"))
 }
 
 /// Whether the request is a browser's preflight (Fetch, CORS-preflight request).
-pub(super) fn is_preflight(head: &Parts) -> bool {
+pub(super) fn is_preflight(head: &Head) -> bool {
+    let fields = head.fields();
     head.method == Method::OPTIONS
-        && head.headers.contains_key(ORIGIN)
-        && head.headers.contains_key(http::header::ACCESS_CONTROL_REQUEST_METHOD)
+        && fields.contains(ORIGIN)
+        && fields.contains(ACCESS_CONTROL_REQUEST_METHOD)
 }

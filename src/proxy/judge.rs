@@ -6,22 +6,20 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, AUTHORIZATION, HOST, VARY,
-};
-use http::request::Parts;
-use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::authorize::Decided;
 use super::caller_body::GivenBody;
 use super::connection::Connection;
 use super::core::Core;
-use super::forward::{JSON, SDK_VERSION, USER_ID, forwarded, own_headers};
+use super::forward::{JSON, SDK_VERSION, USER_ID, forwarded, is_sdk, own_fields};
 use super::handle::Line;
 use super::identify::KnownAccount;
 use super::reject::Refusal;
-use crate::answer;
+use crate::message::names::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, AUTHORIZATION, VARY,
+};
+use crate::message::{Fields, Head, Reply};
 use crate::policy::{Permit, PermittedBody};
 use crate::server::Malformed;
 use crate::telemetry::Outcome;
@@ -90,12 +88,18 @@ pub struct Permitted {
     pub time: Option<Duration>,
 }
 
+/// What is to become of a judged request before its answer has what every answer has.
+enum Judged {
+    Permit(Permitted),
+    Answer(Reply<Bytes>),
+}
+
 /// Judges one request. `well_formed` is what the strict reading of its head said.
 pub async fn judge(
     core: &Core,
     connection: &Rc<Connection>,
     well_formed: Result<(), Malformed>,
-    head: &Parts,
+    head: &Head,
     body: GivenBody,
     asking: AskingProxy,
 ) -> Judgement {
@@ -105,33 +109,35 @@ pub async fn judge(
         Err(malformed) => Err(Refusal::Head(malformed)),
     };
     match judged {
-        Ok(Judgement::Permit(mut permitted)) => {
-            let mut answer = answer::empty(StatusCode::OK);
+        Ok(Judged::Permit(mut permitted)) => {
+            let mut answer = Reply::new(StatusCode::OK, ());
             line.complete(&mut answer);
             line.note(|event| event.outcome = Outcome::Judged);
-            let relevant = [VARY, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS];
-            for name in relevant {
-                let value = answer.headers_mut().remove(&name);
-                permitted.answer.extend(value.map(|value| (name, value)));
+            let mut relevant = Fields::new();
+            for name in [VARY, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS] {
+                if let Some(value) = answer.fields.get(name) {
+                    relevant.append(name, value);
+                }
             }
+            permitted.answer = relevant.to_map();
             Judgement::Permit(permitted)
         }
-        Ok(Judgement::Answer(mut answer)) => {
+        Ok(Judged::Answer(mut answer)) => {
             line.complete(&mut answer);
-            Judgement::Answer(answer)
+            Judgement::Answer(answer.into_response())
         }
         Err(refusal) => {
             let mut answer = line.refuse(&refusal);
             line.complete(&mut answer);
-            Judgement::Answer(answer)
+            Judgement::Answer(answer.into_response())
         }
     }
 }
 
 impl Line<'_> {
-    async fn judge(&mut self, body: GivenBody, asking: AskingProxy) -> Result<Judgement, Refusal> {
+    async fn judge(&mut self, body: GivenBody, asking: AskingProxy) -> Result<Judged, Refusal> {
         match self.decide(body).await? {
-            Decided::Preflight(answer) => Ok(Judgement::Answer(answer)),
+            Decided::Preflight(answer) => Ok(Judged::Answer(answer)),
             Decided::TokenApi { .. } => {
                 Err(Refusal::ProxyRequired("the token API is answered by the gate"))
             }
@@ -144,7 +150,7 @@ impl Line<'_> {
                 let streams = permit.operation().is_some_and(|found| found.streams);
                 permitted.time =
                     known.filter(|_| streams).map(|known| self.stream_deadline(&known).0);
-                Ok(Judgement::Permit(permitted))
+                Ok(Judged::Permit(permitted))
             }
         }
     }
@@ -166,8 +172,7 @@ impl Line<'_> {
                 "the answer may be a stream, which only the gate counts and ends with its token",
             );
         }
-        let received = self.head.uri.path_and_query().map(PathAndQuery::as_str);
-        if asking.target == TargetSent::AsReceived && received != Some(permit.target()) {
+        if asking.target == TargetSent::AsReceived && self.head.target() != permit.target() {
             return Some("the asking proxy cannot rewrite the target into the route's own form");
         }
         match asking.removes {
@@ -181,40 +186,49 @@ impl Line<'_> {
     }
 
     fn permitted(&self, permit: &Permit<'_>, account: &KnownAccount) -> Permitted {
-        let headers = &self.head.headers;
+        let fields = self.head.fields();
         let inspected = matches!(permit.body(), PermittedBody::Inspected(_));
         let unread = matches!(permit.body(), PermittedBody::Unread);
         let mut set = Vec::with_capacity(8);
-        let named = |name: &HeaderName, value: &Option<HeaderValue>| {
-            value.as_ref().map(|value| (name.clone(), value.clone()))
+        let named = |name: &'static str, value: &Option<HeaderValue>| {
+            value.clone().map(|value| (HeaderName::from_static(name), value))
         };
-        set.extend(named(&AUTHORIZATION, &account.authorization));
-        set.extend(named(&USER_ID, &account.user_id));
-        let content_type = inspected.then_some(JSON);
-        let content_type = content_type.as_ref();
-        let Ok(()) = own_headers(headers, content_type, self.request_id, &mut |name, value| {
-            // A constant, or digits: every one is the value of a header.
-            let value = HeaderValue::from_bytes(value).ok();
-            set.extend(value.map(|value| (name.clone(), value)));
+        set.extend(named(AUTHORIZATION, &account.authorization));
+        set.extend(named(USER_ID, &account.user_id));
+        let mut put = |name: &[u8], value: &[u8]| {
+            // Names and values of fields that were read, constants, or digits.
+            let named = HeaderName::from_bytes(name).ok().zip(HeaderValue::from_bytes(value).ok());
+            set.extend(named);
+        };
+        let is_of_an_sdk = forwarded(fields).any(|(name, _)| is_sdk(name));
+        let content_type = inspected.then_some(JSON.as_bytes());
+        let Ok(()) = own_fields(is_of_an_sdk, content_type, self.request_id, &mut |name, value| {
+            put(name.as_bytes(), value);
             Ok::<_, Infallible>(())
         });
         // Some proxies take the caller's out before they set the one they are told.
-        let version = forwarded(headers).find(|(name, _)| **name == SDK_VERSION);
-        set.extend(version.map(|(name, value)| (name.clone(), value.clone())));
-        let goes_on = |name: &HeaderName| {
-            *name == HOST
-                || (unread && *name == http::header::CONTENT_TYPE)
-                || forwarded(headers).any(|(forwarded, _)| forwarded == name)
-                || set.iter().any(|(set, _)| set == name)
+        let version = forwarded(fields).find(|(name, _)| *name == SDK_VERSION.as_bytes());
+        if let Some((name, value)) = version {
+            put(name, value);
+        }
+        let goes_on = |name: &[u8]| {
+            name == b"host"
+                || (unread && name == b"content-type")
+                || forwarded(fields).any(|(forwarded, _)| forwarded == name)
+                || set.iter().any(|(set, _)| set.as_str().as_bytes() == name)
                 || is_framing(name)
         };
-        let drop = headers.keys().filter(|name| !goes_on(name)).cloned().collect();
+        let mut drop: Vec<HeaderName> = Vec::new();
+        for (name, _) in fields.iter().filter(|(name, _)| !goes_on(name)) {
+            let name = HeaderName::from_bytes(name).ok().filter(|name| !drop.contains(name));
+            drop.extend(name);
+        }
         let (target, answer) = (permit.target().to_owned(), HeaderMap::new());
         Permitted { target, set, drop, answer, time: None }
     }
 }
 
 /// Headers that belong to the asking proxy's own connections.
-fn is_framing(name: &HeaderName) -> bool {
-    matches!(name.as_str(), "content-length" | "transfer-encoding")
+fn is_framing(name: &[u8]) -> bool {
+    matches!(name, b"content-length" | b"transfer-encoding")
 }

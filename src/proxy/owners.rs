@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::ACCEPT;
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use moka::future::Cache;
@@ -13,8 +12,9 @@ use serde::Deserialize;
 use super::core::Core;
 use super::forward::{JSON, SDK_VERSION, SDK_VERSION_STAND_IN};
 use super::identify::KnownAccount;
-use crate::answer::{RequestId, X_REQUEST_ID};
+use crate::answer::RequestId;
 use crate::json::Object;
+use crate::message::names::{ACCEPT, X_REQUEST_ID};
 use crate::policy::{AgentId, OwnedId};
 use crate::upstream::{OutgoingBody, OutgoingRequest, Unsendable, UpstreamError};
 
@@ -99,13 +99,13 @@ async fn ask(
     request_id: RequestId,
 ) -> Result<AgentId, OwnerUnknown> {
     let request = question(core, account, id, request_id).map_err(|_| OwnerUnknown::Unreadable)?;
-    let answer = core.upstream.send(request, |_| None).await.map_err(OwnerUnknown::Unanswered)?;
-    match answer.status() {
+    let answer = core.upstream.send(request, |_| false).await.map_err(OwnerUnknown::Unanswered)?;
+    match answer.status {
         StatusCode::OK => {}
         StatusCode::NOT_FOUND => return Err(OwnerUnknown::NotThere),
         status => return Err(OwnerUnknown::Status(status)),
     }
-    let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
+    let body = Limited::new(answer.body, ANSWER_BYTES_MAX).collect().await;
     let body = body.map_err(|_| OwnerUnknown::Unreadable)?.to_bytes();
     let owned = serde_json::from_slice::<Object<Owned>>(&body);
     let Object(owned) = owned.map_err(|_| OwnerUnknown::Unreadable)?;
@@ -124,9 +124,9 @@ fn question(
     let authority = core.upstream.authority();
     let mut request =
         OutgoingRequest::new(&Method::GET, &id.path(), authority, OutgoingBody::Nothing)?;
-    request.header(&ACCEPT, JSON.as_bytes())?;
-    request.header(&SDK_VERSION, SDK_VERSION_STAND_IN.as_bytes())?;
+    request.own_header(ACCEPT, JSON.as_bytes())?;
+    request.own_header(SDK_VERSION, SDK_VERSION_STAND_IN.as_bytes())?;
     request.lines(&account.lines);
-    request.header(&X_REQUEST_ID, request_id.as_bytes())?;
+    request.own_header(X_REQUEST_ID, request_id.as_bytes())?;
     Ok(request)
 }

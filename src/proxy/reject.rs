@@ -4,13 +4,16 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{Response, StatusCode};
+use http::StatusCode;
 
 use super::body::BodyProblem;
 use super::owners::OwnerUnknown;
-use crate::answer::{self, RequestId, X_SHOULD_RETRY};
+use crate::answer::{self, RequestId};
 use crate::cache::{RateLimited, TooManyStreams, Unavailable};
+use crate::message::Reply;
+use crate::message::names::{
+    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_SHOULD_RETRY,
+};
 use crate::policy::Denial;
 use crate::server::Malformed;
 use crate::telemetry::Outcome;
@@ -165,53 +168,58 @@ impl Refusal {
         }
     }
 
-    fn challenge(&self) -> Option<HeaderValue> {
+    fn challenge(&self) -> Option<Cow<'static, str>> {
         let insufficient = r#"Bearer realm="ckgate", error="insufficient_scope""#;
-        match self {
-            Self::TokenMissing => Some(HeaderValue::from_static(r#"Bearer realm="ckgate""#)),
-            Self::TokenInvalid(_) => Some(HeaderValue::from_static(
-                r#"Bearer realm="ckgate", error="invalid_token", error_description="not valid here""#,
-            )),
-            Self::Denied(Denial::TokenExpired) => Some(HeaderValue::from_static(
-                r#"Bearer realm="ckgate", error="invalid_token", error_description="expired""#,
-            )),
-            Self::Denied(Denial::PermissionDenied { permission, .. }) => {
-                let challenge = format!(r#"{insufficient}, scope="{permission}""#);
-                HeaderValue::from_str(&challenge).ok()
+        Some(match self {
+            Self::TokenMissing => r#"Bearer realm="ckgate""#.into(),
+            Self::TokenInvalid(_) => {
+                r#"Bearer realm="ckgate", error="invalid_token", error_description="not valid here""#
+                    .into()
             }
-            Self::Denied(Denial::MalformedBody { .. }) => None,
-            Self::Denied(_) => Some(HeaderValue::from_static(insufficient)),
-            _ => None,
-        }
+            Self::Denied(Denial::TokenExpired) => {
+                r#"Bearer realm="ckgate", error="invalid_token", error_description="expired""#.into()
+            }
+            Self::Denied(Denial::PermissionDenied { permission, .. }) => {
+                format!(r#"{insufficient}, scope="{permission}""#).into()
+            }
+            Self::Denied(Denial::MalformedBody { .. }) => return None,
+            Self::Denied(_) => insufficient.into(),
+            _ => return None,
+        })
     }
 
     /// The answer.
-    pub(super) fn answer(&self, request_id: RequestId) -> Response<Bytes> {
-        let mut response = answer::error(self.status(), self.code(), &self.message(), request_id);
-        let headers = response.headers_mut();
+    pub(super) fn answer(&self, request_id: RequestId) -> Reply<Bytes> {
+        let body = answer::error_body(self.code(), &self.message(), request_id);
+        let mut reply = Reply::new(self.status(), body);
+        let fields = &mut reply.fields;
+        fields.append_fixed(CONTENT_TYPE, "application/json");
+        fields.append_fixed(CACHE_CONTROL, "no-store");
         if let Some(challenge) = self.challenge() {
-            headers.insert(WWW_AUTHENTICATE, challenge);
+            fields.append(WWW_AUTHENTICATE, challenge.as_bytes());
         }
         let retry_after = match self {
-            Self::RateLimited(limited) => Some(HeaderValue::from(limited.retry_after_seconds)),
+            Self::RateLimited(limited) => Some(limited.retry_after_seconds),
             Self::TooManyStreams(_) | Self::StoreUnavailable(_) | Self::OwnerUnavailable(_) => {
-                Some(HeaderValue::from(1))
+                Some(1)
             }
             _ => None,
         };
-        headers.extend(retry_after.map(|seconds| (RETRY_AFTER, seconds)));
+        if let Some(seconds) = retry_after {
+            fields.append(RETRY_AFTER, itoa::Buffer::new().format(seconds).as_bytes());
+        }
         let may_have_been_sent = match self {
             Self::Upstream(error) => error.may_have_been_sent,
             Self::Answer(_) => true,
             _ => false,
         };
         if may_have_been_sent || matches!(self, Self::Body(BodyProblem::TooSlow)) {
-            headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
+            fields.append_fixed(X_SHOULD_RETRY, "false");
         }
         if matches!(self, Self::Head(_) | Self::Malformed(_) | Self::Body(_)) {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            fields.append_fixed(CONNECTION, "close");
         }
-        response
+        reply
     }
 }
 

@@ -61,10 +61,8 @@ impl ReplyBody {
     }
 
     /// Hands the request's event over to its answer's body.
-    #[must_use]
-    pub(super) fn with_event(mut self, event: Box<RequestEvent>) -> Self {
-        self.event = Some(event);
-        self
+    pub(super) fn carry(&mut self, event: Option<Box<RequestEvent>>) {
+        self.event = event;
     }
 
     fn note(&mut self, polled: &Poll<Option<Result<Frame<Bytes>, BodyError>>>) {

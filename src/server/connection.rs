@@ -7,8 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
-use http::header::CONNECTION;
-use http::{Method, Request, Response, Version};
+use http::{Method, Version};
 use http_body::{Body, Frame};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
@@ -19,7 +18,8 @@ use super::head::{Malformed, RequestHead};
 use super::response::{Answered, BodyFraming, end_body, end_chunk, write_head, write_piece};
 use super::settings::ConnectionSettings;
 use super::wire::{Buffers, Next, Wire};
-use crate::headers;
+use crate::message::names::CONNECTION;
+use crate::message::{Head, Reply};
 
 /// What a client that expects it is told before its body is read.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -42,8 +42,10 @@ pub enum Wanted {
 /// that can only be answered with a refusal.
 #[derive(Debug)]
 pub struct Incoming {
-    /// The request.
-    pub request: Request<RequestBody>,
+    /// Its head.
+    pub head: Head,
+    /// Its body.
+    pub body: RequestBody,
     /// Whether its head left no doubt.
     pub well_formed: Result<(), Malformed>,
 }
@@ -79,7 +81,7 @@ pub async fn serve_connection<IO, S, B>(
     watchdog: impl FnMut(&mut Context<'_>) -> Poll<Wanted>,
 ) where
     IO: AsyncRead + AsyncWrite + Unpin,
-    S: AsyncFn(Incoming) -> Response<B>,
+    S: AsyncFn(Incoming) -> Reply<B>,
     B: Body<Data = Bytes>,
 {
     let wire = Wire::new(stream, settings, Rc::clone(&buffers));
@@ -138,18 +140,18 @@ where
         draining: &watch::Receiver<bool>,
     ) -> Result<bool, Gone>
     where
-        S: AsyncFn(Incoming) -> Response<B>,
+        S: AsyncFn(Incoming) -> Reply<B>,
         B: Body<Data = Bytes>,
     {
         let (incoming, mut asked) = self.receive(next);
-        let response = {
+        let reply = {
             let mut service = pin!(service(incoming));
             let answering = poll_fn(|cx| {
                 loop {
                     // What has come counts before any deadline that ends now.
                     self.bring_body(cx, &mut asked)?;
-                    if let Poll::Ready(response) = service.as_mut().poll(cx) {
-                        return Poll::Ready(Ok(response));
+                    if let Poll::Ready(reply) = service.as_mut().poll(cx) {
+                        return Poll::Ready(Ok(reply));
                     }
                     if self.bring_body(cx, &mut asked)? {
                         continue;
@@ -162,10 +164,9 @@ where
             });
             answering.await?
         };
-        let closes = response.headers().get(CONNECTION).is_some_and(|value| value == "close");
-        let regular = asked.answered.keeps_alive && self.wire.is_at_head() && !closes;
-        asked.answered.keeps_alive = regular && !*draining.borrow();
-        self.send(response, asked.answered).await?;
+        let closes = reply.fields.get(CONNECTION) == Some(b"close") || *draining.borrow();
+        asked.answered.keeps_alive &= self.wire.is_at_head() && !closes;
+        self.send(reply, asked.answered).await?;
         Ok(asked.answered.keeps_alive)
     }
 
@@ -174,17 +175,16 @@ where
             Next::Head(head) => head,
             Next::Refused(malformed, head_only) => return stand_in(malformed, head_only),
         };
-        let RequestHead { request, framing, keeps_alive, expects_continue } = *head;
-        let answered = Answered::to(request.method(), request.version(), keeps_alive);
+        let RequestHead { head, framing, keeps_alive, expects_continue } = head;
+        let answered = Answered::to(&head.method, head.version, keeps_alive);
         let (body, arrivals) = if let Some(bytes) = self.wire.take_whole_body() {
             (RequestBody::whole(bytes), None)
         } else {
             let (body, arrivals) = RequestBody::arriving(framing);
             (body, Some(arrivals))
         };
-        let request = request.map(|()| body);
         let asked = AskedFor { answered, arrivals, expects_continue };
-        (Incoming { request, well_formed: Ok(()) }, asked)
+        (Incoming { head, body, well_formed: Ok(()) }, asked)
     }
 
     /// Brings the next piece of a request's body, if it is asked for and there.
@@ -218,15 +218,16 @@ where
     }
 
     /// Sends an answer: each piece of its body as soon as it is there.
-    async fn send<B>(&mut self, mut response: Response<B>, answered: Answered) -> Result<(), Gone>
+    async fn send<B>(&mut self, reply: Reply<B>, answered: Answered) -> Result<(), Gone>
     where
         B: Body<Data = Bytes>,
     {
-        let length = response.body().size_hint().exact();
+        let Reply { status, fields, body } = reply;
         self.take_buffer();
-        let framing = write_head(&mut self.out, &response, length, answered);
-        headers::give_back(std::mem::take(response.headers_mut()));
-        let mut body = pin!(response.into_body());
+        let length = body.size_hint().exact();
+        let framing = write_head(&mut self.out, status, &fields, length, answered);
+        drop(fields);
+        let mut body = pin!(body);
         let ended = framing == BodyFraming::None || body.is_end_stream();
         let mut sending = Sending::new(framing);
         if ended {
@@ -390,11 +391,10 @@ impl Sending {
 }
 
 fn stand_in(malformed: Malformed, head_only: bool) -> (Incoming, AskedFor) {
-    let mut request = Request::new(RequestBody::whole(Bytes::new()));
-    if head_only {
-        *request.method_mut() = Method::HEAD;
-    }
-    let answered = Answered::to(request.method(), Version::HTTP_11, false);
+    let method = if head_only { Method::HEAD } else { Method::GET };
+    let head = Head::new(method, Version::HTTP_11, "/");
+    let answered = Answered::to(&head.method, head.version, false);
     let asked = AskedFor { answered, arrivals: None, expects_continue: false };
-    (Incoming { request, well_formed: Err(malformed) }, asked)
+    let body = RequestBody::whole(Bytes::new());
+    (Incoming { head, body, well_formed: Err(malformed) }, asked)
 }

@@ -1,11 +1,11 @@
 //! The head of a request, byte by byte: what RFC 9112 leaves no doubt about becomes a request, the
 //! rest is refused. Nothing else reads these bytes.
 
-use bytes::Bytes;
-use http::header::{HeaderName, HeaderValue};
-use http::{Method, Request, Uri, Version};
+use std::ops::Range;
 
-use crate::headers;
+use http::{Method, Version};
+
+use crate::message::{Head, control_characters, name_end};
 
 /// How large a head may be.
 #[derive(Clone, Copy, Debug)]
@@ -80,8 +80,8 @@ pub enum Malformed {
 /// A head that was read.
 #[derive(Debug)]
 pub struct RequestHead {
-    /// Method, target, version and headers, in the order in which they came.
-    pub request: Request<()>,
+    /// Method, target, version and fields.
+    pub head: Head,
     /// How the body is delimited.
     pub framing: Framing,
     /// Whether the client will send another request on the connection.
@@ -91,12 +91,12 @@ pub struct RequestHead {
 }
 
 /// Reads a whole head, its empty line included.
-pub fn read_head(head: &Bytes, limits: HeadLimits) -> Result<RequestHead, Malformed> {
-    let mut lines = Lines { rest: head };
+pub fn read_head(bytes: &[u8], limits: HeadLimits) -> Result<RequestHead, Malformed> {
+    let mut lines = Lines { bytes, at: 0, ends: memchr::memchr_iter(b'\n', bytes) };
     let request_line = lines.next().ok_or(Malformed::RequestLine)??;
     let RequestLine { method, target, version } =
-        read_request_line(request_line, limits.target_bytes_max)?;
-    let mut headers = headers::spare();
+        read_request_line(bytes, request_line, limits.target_bytes_max)?;
+    let mut head = Head::within(method, version, bytes, target);
     let mut facts = Facts { keeps_alive: version == Version::HTTP_11, ..Facts::default() };
     let mut count = 0;
     for line in lines {
@@ -108,21 +108,20 @@ pub fn read_head(head: &Bytes, limits: HeadLimits) -> Result<RequestHead, Malfor
         if count > limits.headers_max {
             return Err(Malformed::HeadTooLarge);
         }
-        let (name, value) = read_header(line)?;
-        facts.note(name, value)?;
-        let name = HeaderName::from_bytes(name).map_err(|_| Malformed::Header)?;
-        let value = HeaderValue::from_maybe_shared(head.slice_ref(trim_end(value)));
-        headers.append(name, value.map_err(|_| Malformed::Header)?);
+        let untrimmed = line.end;
+        let (name, value) = read_field(bytes, line)?;
+        // What frames the message has no white space behind it either.
+        let said = bytes.get(value.start..untrimmed).unwrap_or_default();
+        let (name, _) = head.take_up(name, value);
+        facts.note(name, said)?;
     }
-    let framing = facts.framing(&method, version)?;
-    let mut request = Request::new(());
-    *request.uri_mut() =
-        Uri::from_maybe_shared(head.slice_ref(target)).map_err(|_| Malformed::Target)?;
-    *request.method_mut() = method;
-    *request.version_mut() = version;
-    *request.headers_mut() = headers;
+    // The request line and the empty one have an end as well.
+    if control_characters(bytes) != 2 * (count + 2) {
+        return Err(Malformed::Header);
+    }
+    let framing = facts.framing(&head.method, version)?;
     let Facts { keeps_alive, expects, .. } = facts;
-    Ok(RequestHead { request, framing, keeps_alive, expects_continue: expects > 0 })
+    Ok(RequestHead { head, framing, keeps_alive, expects_continue: expects > 0 })
 }
 
 /// Where a head ends.
@@ -136,8 +135,7 @@ pub(crate) enum HeadEnd {
 /// Where the head ends, looking at line ends from `from` on. A line end that is not CRLF is refused
 /// as soon as it is seen.
 pub(crate) fn end_of_head(bytes: &[u8], from: usize) -> Result<HeadEnd, Malformed> {
-    let mut from = from;
-    while let Some(found) = bytes.get(from..).and_then(|rest| memchr::memchr(b'\n', rest)) {
+    for found in memchr::memchr_iter(b'\n', bytes.get(from..).unwrap_or_default()) {
         let at = from + found;
         let before = |back: usize| at.checked_sub(back).and_then(|index| bytes.get(index));
         if before(1) != Some(&b'\r') {
@@ -149,42 +147,48 @@ pub(crate) fn end_of_head(bytes: &[u8], from: usize) -> Result<HeadEnd, Malforme
         if before(2) == Some(&b'\n') {
             return Ok(HeadEnd::At(at + 1));
         }
-        from = at + 1;
     }
     Ok(HeadEnd::NotYet)
 }
 
-/// The words of a request line.
-struct RequestLine<'h> {
+/// The words of a request line, and where in the head the target stands.
+struct RequestLine {
     method: Method,
-    target: &'h [u8],
+    target: Range<usize>,
     version: Version,
 }
 
-/// The lines of a head, without their CRLF.
+/// Where the lines of a head stand, without their CRLF.
 struct Lines<'h> {
-    rest: &'h [u8],
+    bytes: &'h [u8],
+    at: usize,
+    ends: memchr::Memchr<'h>,
 }
 
-impl<'h> Iterator for Lines<'h> {
-    type Item = Result<&'h [u8], Malformed>;
+impl Iterator for Lines<'_> {
+    type Item = Result<Range<usize>, Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let end = memchr::memchr(b'\n', self.rest)?;
-        let (line, rest) = self.rest.split_at_checked(end)?;
-        self.rest = rest.get(1..).unwrap_or_default();
-        Some(line.strip_suffix(b"\r").ok_or(Malformed::LineEnd))
+        let end = self.ends.next()?;
+        let start = std::mem::replace(&mut self.at, end + 1);
+        let line = self.bytes.get(start..end).unwrap_or_default();
+        let is_crlf = line.last() == Some(&b'\r');
+        Some(if is_crlf { Ok(start..end - 1) } else { Err(Malformed::LineEnd) })
     }
 }
 
-fn read_request_line(line: &[u8], target_bytes_max: usize) -> Result<RequestLine<'_>, Malformed> {
-    let mut words = line.split(|byte| *byte == b' ');
-    let (Some(method), Some(target), Some(version), None) =
-        (words.next(), words.next(), words.next(), words.next())
-    else {
+fn read_request_line(
+    bytes: &[u8],
+    line: Range<usize>,
+    target_bytes_max: usize,
+) -> Result<RequestLine, Malformed> {
+    let start = line.start;
+    let line = bytes.get(line).unwrap_or_default();
+    let mut spaces = memchr::memchr_iter(b' ', line);
+    let (Some(first), Some(second), None) = (spaces.next(), spaces.next(), spaces.next()) else {
         return Err(Malformed::RequestLine);
     };
-    let method = match method {
+    let method = match line.get(..first).unwrap_or_default() {
         b"GET" => Method::GET,
         b"HEAD" => Method::HEAD,
         b"OPTIONS" => Method::OPTIONS,
@@ -194,34 +198,37 @@ fn read_request_line(line: &[u8], target_bytes_max: usize) -> Result<RequestLine
         b"DELETE" => Method::DELETE,
         _ => return Err(Malformed::Method),
     };
+    let target = line.get(first + 1..second).unwrap_or_default();
     if target.len() > target_bytes_max {
         return Err(Malformed::TargetTooLong);
     }
     if !is_origin_form(target) {
         return Err(Malformed::Target);
     }
-    let version = match version {
+    let version = match line.get(second + 1..).unwrap_or_default() {
         b"HTTP/1.1" => Version::HTTP_11,
         b"HTTP/1.0" => Version::HTTP_10,
         _ => return Err(Malformed::Version),
     };
-    Ok(RequestLine { method, target, version })
+    Ok(RequestLine { method, target: start + first + 1..start + second, version })
 }
 
 /// Whether a target is an absolute path of plain ASCII without a fragment.
 pub(super) fn is_origin_form(target: &[u8]) -> bool {
-    target.first() == Some(&b'/') && are(target, OF_A_TARGET)
+    // Without an early end, the compiler looks at many bytes at once.
+    let odd =
+        |byte: u8| !byte.is_ascii_graphic() || matches!(byte, b'#' | b'"' | b'<' | b'>' | b'`');
+    target.first() == Some(&b'/') && !target.iter().fold(false, |any, byte| any | odd(*byte))
 }
 
-/// Name and value of a header line, the value without white space before it. What the value is made
-/// of is left to `HeaderValue`: a tab, and everything from the space on but DEL (RFC 9110 §5.5).
-fn read_header(line: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
-    let colon = memchr::memchr(b':', line).ok_or(Malformed::Header)?;
-    let (name, value) = line.split_at_checked(colon).ok_or(Malformed::Header)?;
-    if name.is_empty() || !are(name, OF_A_TOKEN) {
-        return Err(Malformed::Header);
-    }
-    Ok((name, trim_start(value.get(1..).unwrap_or_default())))
+/// Where name and value of a header line stand, the value without white space around it.
+fn read_field(bytes: &[u8], line: Range<usize>) -> Result<(Range<usize>, Range<usize>), Malformed> {
+    let text = bytes.get(line.clone()).unwrap_or_default();
+    let colon = name_end(text).ok_or(Malformed::Header)?;
+    let value = text.get(colon + 1..).unwrap_or_default();
+    let value = trim_start(value);
+    let start = line.end - value.len();
+    Ok((line.start..line.start + colon, start..start + trim_end(value).len()))
 }
 
 /// The headers that decide where the message ends, and what comes after it.
@@ -236,26 +243,26 @@ struct Facts {
 
 impl Facts {
     fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), Malformed> {
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => self.hosts += 1,
-            6 if name.eq_ignore_ascii_case(b"expect") => {
+        match name {
+            b"host" => self.hosts += 1,
+            b"expect" => {
                 self.expects += 1;
                 if !value.eq_ignore_ascii_case(b"100-continue") {
                     return Err(Malformed::Expect);
                 }
             }
-            10 if name.eq_ignore_ascii_case(b"connection") => {
+            b"connection" => {
                 let mut options = value.split(|byte| *byte == b',');
                 self.keeps_alive &= !options
                     .any(|option| trim_end(trim_start(option)).eq_ignore_ascii_case(b"close"));
             }
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
+            b"content-length" => {
                 let length = parse_length(value).ok_or(Malformed::ContentLength)?;
                 if self.content_length.replace(length).is_some() {
                     return Err(Malformed::ContentLength);
                 }
             }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+            b"transfer-encoding" => {
                 if self.chunked || value != b"chunked" {
                     return Err(Malformed::TransferEncoding);
                 }
@@ -286,50 +293,6 @@ impl Facts {
         }
         Ok(framing)
     }
-}
-
-/// `tchar` of RFC 9110 §5.6.2.
-const OF_A_TOKEN: u8 = 1;
-/// What a target may have: visible ASCII without the fragment's sign and what no URI has.
-const OF_A_TARGET: u8 = 2;
-
-/// What each byte may be part of.
-const KINDS: [u8; 256] = {
-    let mut kinds = [0; 256];
-    let mut rest: &mut [u8] = &mut kinds;
-    let mut byte: u8 = 0;
-    while let [kind, others @ ..] = rest {
-        *kind = kinds_of(byte);
-        rest = others;
-        byte = byte.wrapping_add(1);
-    }
-    kinds
-};
-
-const fn kinds_of(byte: u8) -> u8 {
-    if !byte.is_ascii_graphic() {
-        return 0;
-    }
-    let of_a_token = byte.is_ascii_alphanumeric() || among(byte, b"!#$%&'*+-.^_`|~");
-    let of_a_target = !among(byte, b"#\"<>`");
-    (if of_a_token { OF_A_TOKEN } else { 0 }) | (if of_a_target { OF_A_TARGET } else { 0 })
-}
-
-const fn among(byte: u8, bytes: &[u8]) -> bool {
-    let mut rest = bytes;
-    while let [first, others @ ..] = rest {
-        if *first == byte {
-            return true;
-        }
-        rest = others;
-    }
-    false
-}
-
-/// Whether every byte may be part of that. Looked through to the end: bytes are usually in order.
-fn are(bytes: &[u8], kind: u8) -> bool {
-    let kinds_of = |byte: u8| KINDS.get(usize::from(byte)).copied().unwrap_or(0);
-    bytes.iter().fold(kind, |kinds, byte| kinds & kinds_of(*byte)) == kind
 }
 
 fn trim_start(value: &[u8]) -> &[u8] {

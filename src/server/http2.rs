@@ -29,6 +29,7 @@ use super::head::HeadLimits;
 use super::http2_head::canonical;
 use super::settings::ConnectionSettings;
 use super::wire::Buffers;
+use crate::message::Reply;
 use crate::telemetry::Metrics;
 
 /// Bytes of one body that may be on their way to the gate before it has read any.
@@ -73,7 +74,7 @@ pub async fn serve_http2<S, F, B, W>(
     serve: impl Fn(Incoming) -> (F, W),
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
-    F: Future<Output = Response<B>> + 'static,
+    F: Future<Output = Reply<B>> + 'static,
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     W: FnMut(&mut Context<'_>) -> Poll<Wanted> + 'static,
@@ -214,7 +215,7 @@ struct Streams<S, W> {
 impl<S, F, B, W> Service<Request<body::Incoming>> for Streams<S, W>
 where
     S: Fn(Incoming) -> (F, W),
-    F: Future<Output = Response<B>> + 'static,
+    F: Future<Output = Reply<B>> + 'static,
     B: 'static,
 {
     type Response = Response<Paced<B>>;
@@ -222,14 +223,16 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<Response<Paced<B>>, Infallible>>>>;
 
     fn call(&self, request: Request<body::Incoming>) -> Self::Future {
-        let (request, well_formed) = canonical(request.map(RequestBody::from), self.limits);
-        let (answer, watchdog) = (self.serve)(Incoming { request, well_formed });
+        let (request, body) = request.into_parts();
+        let (head, well_formed) = canonical(request, &body, self.limits);
+        let body = RequestBody::from(body);
+        let (answer, watchdog) = (self.serve)(Incoming { head, body, well_formed });
         let pace = Rc::<Pace>::default();
         *self.tasks.next.borrow_mut() = Some((watchdog, Rc::clone(&pace)));
         Box::pin(async move {
             let answer = answer.await;
             pace.handed_over.set(Some(Instant::now()));
-            Ok(answer.map(|body| Paced { body, rest: Bytes::new(), pace }))
+            Ok(answer.map(|body| Paced { body, rest: Bytes::new(), pace }).into_response())
         })
     }
 }

@@ -5,11 +5,13 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE,
     TRANSFER_ENCODING, UPGRADE,
 };
+use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
-use http::{Method, Request, Uri};
+use http::{Method, Uri};
 use http_body::Body;
 
 use super::head::{HeadLimits, Malformed, is_origin_form};
+use crate::message::Head;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -19,26 +21,27 @@ const OF_CONNECTIONS: [HeaderName; 5] =
 /// How a body of unknown length is announced in the shape that is judged.
 const CHUNKED: HeaderValue = HeaderValue::from_static("chunked");
 
-/// The request in HTTP/1.1's shape: `Host` in the place of `:authority`, the target in origin-form, a
-/// body always announced. One that is refused keeps nothing but its method.
+/// The request's head in HTTP/1.1's shape: `Host` in the place of `:authority`, the target in
+/// origin-form, a body always announced. One that is refused keeps nothing but its method.
 pub(super) fn canonical<B: Body>(
-    request: Request<B>,
+    mut request: Parts,
+    body: &B,
     limits: HeadLimits,
-) -> (Request<B>, Result<(), Malformed>) {
-    let (mut head, body) = request.into_parts();
-    let checked = check(&head.method, &head.uri, &mut head.headers, &body, limits);
-    let well_formed = match checked {
+) -> (Head, Result<(), Malformed>) {
+    let checked = check(&request.method, &request.uri, &mut request.headers, body, limits);
+    let Parts { method, version, headers, .. } = request;
+    match checked {
         Ok(target) => {
-            head.uri = Uri::from(target);
-            Ok(())
+            let mut head = Head::new(method, version, target.as_str());
+            for (name, value) in &headers {
+                if head.try_append(name.as_str().as_bytes(), value.as_bytes()).is_err() {
+                    return (head, Err(Malformed::Header));
+                }
+            }
+            (head, Ok(()))
         }
-        Err(malformed) => {
-            head.uri = Uri::from(PathAndQuery::from_static("/"));
-            head.headers = HeaderMap::new();
-            Err(malformed)
-        }
-    };
-    (Request::from_parts(head, body), well_formed)
+        Err(malformed) => (Head::new(method, version, "/"), Err(malformed)),
+    }
 }
 
 fn check<B: Body>(

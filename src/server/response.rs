@@ -4,11 +4,12 @@ use std::cell::RefCell;
 use std::io::Write as _;
 
 use bytes::{BufMut as _, Bytes};
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, Response, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 use jiff::fmt::rfc2822::DateTimePrinter;
 
 use crate::clock::{Clock as _, SystemClock};
+use crate::message::Fields;
+use crate::message::names::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 
 /// A piece of a body up to this size is copied behind what goes out before it; a larger one is
 /// written by itself.
@@ -43,29 +44,31 @@ impl Answered {
 }
 
 /// Writes the head of an answer whose body has this length, if it is known.
-pub(super) fn write_head<B>(
+pub(super) fn write_head(
     out: &mut Vec<u8>,
-    response: &Response<B>,
+    status: StatusCode,
+    fields: &Fields,
     length: Option<u64>,
     answered: Answered,
 ) -> BodyFraming {
-    let status = response.status();
     out.put_slice(b"HTTP/1.1 ");
     out.put_slice(status.as_str().as_bytes());
     out.put_slice(b" ");
     out.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     out.put_slice(b"\r\n");
-    let headers = response.headers();
-    for (name, value) in headers {
+    let of_the_server = [CONNECTION, TRANSFER_ENCODING, CONTENT_LENGTH].map(str::as_bytes);
+    let mut is_dated = false;
+    for (name, line) in fields.sent() {
+        is_dated |= name == DATE.as_bytes();
         // The connection and the framing are for this server to tell.
-        if *name != CONNECTION && *name != TRANSFER_ENCODING && *name != CONTENT_LENGTH {
-            write_header(out, name.as_str().as_bytes(), value.as_bytes());
+        if !of_the_server.contains(&name) {
+            out.extend_from_slice(line);
         }
     }
-    if !headers.contains_key(DATE) {
-        write_header(out, b"date", now_text().as_bytes());
+    if !is_dated {
+        write_date(out);
     }
-    let framing = write_framing(out, status, headers, length, answered);
+    let framing = write_framing(out, status, fields, length, answered);
     if !answered.keeps_alive {
         write_header(out, b"connection", b"close");
     }
@@ -76,7 +79,7 @@ pub(super) fn write_head<B>(
 fn write_framing(
     out: &mut Vec<u8>,
     status: StatusCode,
-    headers: &HeaderMap,
+    fields: &Fields,
     length: Option<u64>,
     answered: Answered,
 ) -> BodyFraming {
@@ -85,8 +88,8 @@ fn write_framing(
     }
     if answered.head_only || status == StatusCode::NOT_MODIFIED {
         // What the body's length would have been (RFC 9110 §8.6), where that is known.
-        if let Some(length) = headers.get(CONTENT_LENGTH) {
-            write_header(out, b"content-length", length.as_bytes());
+        if let Some(length) = fields.get(CONTENT_LENGTH) {
+            write_header(out, b"content-length", length);
         }
         return BodyFraming::None;
     }
@@ -104,10 +107,10 @@ fn write_framing(
 }
 
 fn write_header(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    out.put_slice(name);
-    out.put_slice(b": ");
-    out.put_slice(value);
-    out.put_slice(b"\r\n");
+    out.reserve(name.len() + value.len() + 4);
+    for part in [name, b": ", value, b"\r\n"] {
+        out.extend_from_slice(part);
+    }
 }
 
 /// Writes a piece of a body with what frames it. A large one is given back, to be written by itself
@@ -167,14 +170,14 @@ thread_local! {
     static CLOCK: SystemClock = SystemClock::default();
 }
 
-/// The time as `Date` writes it (RFC 9110 §5.6.7); made once a second.
-fn now_text() -> String {
+/// Writes the time (RFC 9110 §5.6.7); its text is made once a second.
+fn write_date(out: &mut Vec<u8>) {
     let now = CLOCK.with(SystemClock::now);
     NOW.with_borrow_mut(|(second, text)| {
         if *second != now.as_second() {
             *second = now.as_second();
             *text = DateTimePrinter::new().timestamp_to_rfc9110_string(&now).unwrap_or_default();
         }
-        text.clone()
-    })
+        write_header(out, DATE.as_bytes(), text.as_bytes());
+    });
 }

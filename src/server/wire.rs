@@ -6,10 +6,12 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::LazyLock;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
+use memchr::memmem::Finder;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -27,6 +29,8 @@ const LINGER_BYTES: usize = 64 << 10;
 const LINGER_TIME: Duration = Duration::from_millis(500);
 /// What is kept at most of requests that come before the one under way has been answered.
 const AHEAD_BYTES_MAX: usize = 64 << 10;
+/// Finds the end of a line, and an empty one behind it.
+static EMPTY_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
 
 /// One core's buffers, shared by its connections: nothing of a connection stays in them while it
 /// waits.
@@ -68,7 +72,7 @@ enum At {
 #[derive(Debug)]
 pub(super) enum Next {
     /// A request.
-    Head(Box<RequestHead>),
+    Head(RequestHead),
     /// A head that is refused; nothing behind it is read. Whether it asks for a head only.
     Refused(Malformed, bool),
 }
@@ -113,74 +117,102 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Option<Next>> {
         loop {
             if !self.held.is_empty()
-                && let Some(next) = self.take_head()
+                && let Some(next) = self.take_held_head()
             {
                 return Poll::Ready(Some(next));
             }
-            match self.poll_fill(cx) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(None),
-                Poll::Ready(Ok(_)) => {}
+            match self.poll_read(cx, Self::take_fresh_head) {
+                Poll::Ready(Ok(None) | Err(_)) => return Poll::Ready(None),
+                Poll::Ready(Ok(Some(None))) => {}
+                Poll::Ready(Ok(Some(next))) => return Poll::Ready(next),
                 Poll::Pending => return self.deadline.poll(cx).map(|()| None),
             }
         }
     }
 
-    /// Takes a head from what is held, if it is whole or cannot become one.
-    fn take_head(&mut self) -> Option<Next> {
-        // Two steps back: the line end may have come in halves.
-        let refusal = match end_of_head(&self.held, self.scanned.saturating_sub(2)) {
+    /// Takes a head from what is held.
+    fn take_held_head(&mut self) -> Option<Next> {
+        let mut held = std::mem::take(&mut self.held);
+        let taken = self.take_head(&held);
+        held.advance(taken.as_ref().map_or(0, |(_, used)| *used));
+        self.held = held;
+        taken.map(|(next, _)| next)
+    }
+
+    /// Takes a head from bytes that were just read: the usual one is whole at once, and never held.
+    fn take_fresh_head(&mut self, read: &[u8]) -> Option<Next> {
+        if !self.held.is_empty() {
+            self.hold(read);
+            return None;
+        }
+        let taken = self.take_head(read);
+        let used = taken.as_ref().map_or(0, |(_, used)| *used);
+        self.hold(read.get(used..).unwrap_or_default());
+        taken.map(|(next, _)| next)
+    }
+
+    /// Takes a head from the beginning of `bytes`, if it is whole or cannot become one: and how many
+    /// of them that takes.
+    fn take_head(&mut self, bytes: &[u8]) -> Option<(Next, usize)> {
+        let refusal = match self.find_end(bytes) {
+            Ok(HeadEnd::At(end)) if end > self.settings.head.head_bytes_max => {
+                Some(Malformed::HeadTooLarge)
+            }
             Ok(HeadEnd::At(end)) => {
                 self.scanned = 0;
-                if end > self.settings.head.head_bytes_max {
-                    return Some(self.refuse(Malformed::HeadTooLarge));
-                }
-                let is_head = self.held.starts_with(b"HEAD ");
-                let head = self.held.split_to(end).freeze();
-                return Some(match read_head(&head, self.settings.head) {
+                let head = bytes.get(..end).unwrap_or_default();
+                let next = match read_head(head, self.settings.head) {
                     Ok(head) => {
                         self.at = match head.framing {
                             Framing::Length(0) => At::Head,
                             Framing::Length(left) => At::Body { left },
                             Framing::Chunked => At::Chunks(ChunkedFraming::default()),
                         };
-                        Next::Head(Box::new(head))
+                        Next::Head(head)
                     }
-                    Err(refusal) => {
-                        self.at = At::Lost;
-                        Next::Refused(refusal, is_head)
-                    }
-                });
+                    Err(refusal) => self.refuse(refusal, bytes),
+                };
+                return Some((next, end));
             }
-            Ok(HeadEnd::NotYet) => self.grows_too_large(),
+            Ok(HeadEnd::NotYet) => self.grows_too_large(bytes),
             Err(refusal) => Some(refusal),
         };
         if let Some(refusal) = refusal {
-            return Some(self.refuse(refusal));
+            return Some((self.refuse(refusal, bytes), bytes.len()));
         }
         if self.scanned == 0 {
             // Its first bytes: from now on it has the time of a head.
             let late = Instant::now() + self.settings.header_timeout;
             self.deadline.set(self.deadline.at().min(late));
         }
-        self.scanned = self.held.len();
+        self.scanned = bytes.len();
         None
     }
 
-    fn refuse(&mut self, refusal: Malformed) -> Next {
-        let is_head = self.held.starts_with(b"HEAD ");
-        self.held = BytesMut::new();
-        self.at = At::Lost;
-        Next::Refused(refusal, is_head)
+    fn find_end(&self, bytes: &[u8]) -> Result<HeadEnd, Malformed> {
+        if self.scanned == 0
+            && let Some(empty_line) = EMPTY_LINE.find(bytes)
+        {
+            // The usual head is whole at once. A line end before that is none is refused as it is read.
+            return Ok(HeadEnd::At(empty_line + 4));
+        }
+        // Two steps back: the line end may have come in halves.
+        end_of_head(bytes, self.scanned.saturating_sub(2))
     }
 
-    fn grows_too_large(&self) -> Option<Malformed> {
+    fn refuse(&mut self, refusal: Malformed, bytes: &[u8]) -> Next {
+        self.at = At::Lost;
+        Next::Refused(refusal, bytes.starts_with(b"HEAD "))
+    }
+
+    fn grows_too_large(&self, bytes: &[u8]) -> Option<Malformed> {
         let limits = self.settings.head;
-        let in_request_line = memchr::memchr(b'\n', &self.held).is_none();
+        let in_request_line = memchr::memchr(b'\n', bytes).is_none();
         // A method and a version stand beside the target.
-        if in_request_line && self.held.len() > limits.target_bytes_max + 32 {
+        if in_request_line && bytes.len() > limits.target_bytes_max + 32 {
             return Some(Malformed::TargetTooLong);
         }
-        (self.held.len() > limits.head_bytes_max).then_some(Malformed::HeadTooLarge)
+        (bytes.len() > limits.head_bytes_max).then_some(Malformed::HeadTooLarge)
     }
 
     /// The body of the request under way, if all of it is here.
@@ -190,7 +222,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         };
         let left = usize::try_from(left).ok().filter(|left| *left <= self.held.len())?;
         self.at = At::Head;
-        Some(self.held.split_to(left).freeze())
+        let body = if left == self.held.len() {
+            std::mem::take(&mut self.held)
+        } else {
+            self.held.split_to(left)
+        };
+        Some(body.freeze())
     }
 
     /// The next piece of the body of the request under way; `None` at its end.
@@ -257,21 +294,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Reads into what is held; 0 is the end.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let hold = |this: &mut Self, read: &[u8]| {
+            this.hold(read);
+            read.len()
+        };
+        self.poll_read(cx, hold).map_ok(|read| read.unwrap_or(0))
+    }
+
+    /// Reads, through the core's buffer, and hands on what was read; `None` at the end.
+    fn poll_read<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: impl FnOnce(&mut Self, &[u8]) -> T,
+    ) -> Poll<io::Result<Option<T>>> {
         if self.ended {
-            return Poll::Ready(Ok(0));
+            return Poll::Ready(Ok(None));
         }
-        let mut scratch = self.buffers.read.borrow_mut();
+        let buffers = Rc::clone(&self.buffers);
+        let mut scratch = buffers.read.borrow_mut();
         scratch.resize(READ_BYTES, 0);
         let mut buffer = ReadBuf::new(&mut scratch);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
-        let filled = buffer.filled();
+        let read = buffer.filled();
+        self.ended = read.is_empty();
+        Poll::Ready(Ok((!self.ended).then(|| take(self, read))))
+    }
+
+    fn hold(&mut self, bytes: &[u8]) {
         if self.held.is_empty() {
-            self.held = BytesMut::from(filled);
+            self.held = BytesMut::from(bytes);
         } else {
-            self.held.extend_from_slice(filled);
+            self.held.extend_from_slice(bytes);
         }
-        self.ended = filled.is_empty();
-        Poll::Ready(Ok(filled.len()))
     }
 
     /// Writes from the beginning of `bytes`; an error also when the client takes nothing for too

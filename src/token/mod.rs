@@ -21,4 +21,4 @@ pub use keys::{KeyRing, KeyRingError, MASTER_KEY_BYTES, MasterKey, MasterKeyErro
 pub use limits::TokenLimits;
 pub use record::Record;
 pub use secret::Secret;
-pub use text::{PREFIX, TEXT_LENGTH, TextRefusal, TokenBytes, TokenText, Verified};
+pub use text::{PREFIX, TEXT_LENGTH, TextRefusal, TokenBytes, TokenDigits, TokenText, Verified};

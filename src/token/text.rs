@@ -25,13 +25,19 @@ const SIGNED_LENGTH: usize = 23;
 pub(super) const TAG_LENGTH: usize = 16;
 /// All the bytes of a token.
 const BYTES_LENGTH: usize = SIGNED_LENGTH + TAG_LENGTH;
+/// Characters behind the prefix.
+const DIGITS_LENGTH: usize = TEXT_LENGTH - PREFIX.len();
 
 /// A token's text. Printed nowhere: only the answers of the token API carry it.
 #[derive(Clone)]
 pub struct TokenText(Zeroizing<String>);
 
-/// The decoded bytes of a token's text, not yet verified. Equal bytes are the same token, tag
-/// included, so they can key a cache of verified tokens.
+/// The characters of a token's text behind its prefix, not yet looked at. A token has one spelling, so
+/// equal digits are the same token, tag included, and can key a cache of verified ones.
+#[derive(Clone, Copy)]
+pub struct TokenDigits([u8; DIGITS_LENGTH]);
+
+/// The decoded bytes of a token's text, not yet verified.
 #[derive(Clone, Copy)]
 pub struct TokenBytes([u8; BYTES_LENGTH]);
 
@@ -86,17 +92,17 @@ impl fmt::Debug for TokenBytes {
     }
 }
 
-impl TokenBytes {
-    /// Decodes the text of a token: exact length, exact prefix, one spelling.
+impl fmt::Debug for TokenDigits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenDigits(…)")
+    }
+}
+
+impl TokenDigits {
+    /// Takes the digits out of the text of a token: exact length, exact prefix.
     #[must_use]
-    pub fn decode(text: &[u8]) -> Option<Self> {
-        if text.len() != TEXT_LENGTH {
-            return None;
-        }
-        let digits = text.strip_prefix(PREFIX.as_bytes())?;
-        let mut bytes = [0; BYTES_LENGTH];
-        let written = URL_SAFE_NO_PAD.decode_slice(digits, &mut bytes).ok()?;
-        (written == BYTES_LENGTH).then_some(Self(bytes))
+    pub fn of(text: &[u8]) -> Option<Self> {
+        text.strip_prefix(PREFIX.as_bytes())?.try_into().ok().map(Self)
     }
 
     /// Compares in constant time: the tag is as good as a password.
@@ -105,11 +111,35 @@ impl TokenBytes {
         aws_lc_rs::constant_time::verify_slices_are_equal(&self.0, &other.0).is_ok()
     }
 
-    /// The last 16 random bits of the id, for spreading tokens over a table.
+    /// A number from the last random digits of the id, for spreading tokens over a table.
     #[must_use]
-    pub fn random_end(&self) -> u16 {
-        let [.., high, low] = self.parts().0;
-        u16::from_be_bytes([*high, *low])
+    pub fn random_end(&self) -> u32 {
+        // The id ends within the 31st digit; what is known of the others says little about these.
+        let digits = self.0.get(26..30).and_then(<[u8]>::first_chunk);
+        // An odd multiplier spreads what little the letters differ in over the high bits.
+        digits.map_or(0, |digits| u32::from_le_bytes(*digits).wrapping_mul(0x9e37_79b1))
+    }
+
+    /// The bytes that the digits stand for; one spelling.
+    #[must_use]
+    pub fn decode(&self) -> Option<TokenBytes> {
+        let mut bytes = [0; BYTES_LENGTH];
+        let written = URL_SAFE_NO_PAD.decode_slice(self.0, &mut bytes).ok()?;
+        (written == BYTES_LENGTH).then_some(TokenBytes(bytes))
+    }
+}
+
+impl TokenBytes {
+    /// Decodes the text of a token: exact length, exact prefix, one spelling.
+    #[must_use]
+    pub fn decode(text: &[u8]) -> Option<Self> {
+        TokenDigits::of(text)?.decode()
+    }
+
+    /// Whether these are the bytes of the same token.
+    #[cfg(test)]
+    pub(super) fn equals(&self, other: &Self) -> bool {
+        self.0 == other.0
     }
 
     fn parts(&self) -> (&[u8; SIGNED_LENGTH], &[u8; TAG_LENGTH]) {

@@ -25,7 +25,7 @@ struct Parameters {
 impl TokenApi {
     /// `GET`: one page of the account's live tokens, newest first.
     pub(super) async fn list(&self, asked: Asked<'_>) -> Result<Response<Bytes>, Rejection> {
-        let parameters = Parameters::parse(asked.head.uri.query())?;
+        let parameters = Parameters::parse(asked.head.query())?;
         let query = ListQuery {
             account: asked.account.clone(),
             agent: parameters.agent,

@@ -17,7 +17,6 @@ mod tests;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Limited};
@@ -29,6 +28,7 @@ use self::reject::Rejection;
 pub use self::wire::{CreateBody, EntryBody, ListBody, TokenBody};
 use crate::answer::{self, RequestId};
 use crate::cache::{OpenStreams, Records};
+use crate::message::Head;
 use crate::server::RequestBody;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -61,7 +61,7 @@ pub struct Asked<'a> {
     /// The account that asks.
     pub account: &'a AccountName,
     /// Its head.
-    pub head: &'a Parts,
+    pub head: &'a Head,
     /// The path below the collection of tokens, without it.
     pub path_below: &'a str,
     /// Its body.

@@ -8,10 +8,11 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::answer_head::{AnswerFraming, BadAnswer, ends_lines_in_crlf};
+use super::answer_head::{AnswerFraming, BadAnswer, Lines, read_field};
 use super::client::Client;
 use super::error::BodyError;
-use super::exchange::{Connection, READ_BYTES, Scratch};
+use super::exchange::{Connection, READ_BYTES};
+use crate::message::control_characters;
 
 /// A chunk up to this size goes on whole, as the upstream sent it: a client that decodes each chunk
 /// by itself never sees half a character.
@@ -25,15 +26,14 @@ const TRAILER_BYTES_MAX: usize = 4 << 10;
 /// An answer's body as it comes from the upstream. Dropping it before its end drops the connection.
 #[derive(Debug)]
 pub struct AnswerBody {
-    connection: Option<Connection>,
-    /// The core's buffer: a stream that waits holds none of its own.
-    scratch: Scratch,
+    connection: Option<Box<Connection>>,
+    /// Whose connection it is, and whose buffer: a stream that waits holds none of its own.
+    client: Rc<Client>,
     /// Read, and not handed on yet.
     held: BytesMut,
     at: At,
-    /// Where the connection goes when the exchange turns out complete and regular.
-    returns_to: Option<Rc<Client>>,
-    idle_timeout: Duration,
+    /// Whether the connection may serve again once the body is whole.
+    regular: bool,
     idle: Option<Pin<Box<Sleep>>>,
 }
 
@@ -61,11 +61,10 @@ enum At {
 
 impl AnswerBody {
     pub(super) fn new(
-        (connection, scratch): (Connection, Scratch),
+        (connection, client): (Box<Connection>, Rc<Client>),
         held: BytesMut,
         framing: AnswerFraming,
-        returns_to: Option<Rc<Client>>,
-        idle_timeout: Duration,
+        regular: bool,
     ) -> Self {
         let at = match framing {
             AnswerFraming::Length(length) => At::Length(length),
@@ -73,7 +72,7 @@ impl AnswerBody {
             AnswerFraming::UntilClose => At::UntilClose,
         };
         let connection = Some(connection);
-        let mut body = Self { connection, scratch, held, at, returns_to, idle_timeout, idle: None };
+        let mut body = Self { connection, client, held, at, regular, idle: None };
         if at == At::Length(0) {
             body.end();
         }
@@ -83,10 +82,11 @@ impl AnswerBody {
     /// The body is whole: its connection may serve again, if nothing came behind it.
     fn end(&mut self) {
         self.at = At::End;
-        if let (Some(connection), Some(client)) = (self.connection.take(), self.returns_to.take())
+        if let Some(connection) = self.connection.take()
+            && self.regular
             && self.held.is_empty()
         {
-            client.put_back(connection);
+            self.client.put_back(connection);
         }
     }
 
@@ -178,20 +178,26 @@ impl AnswerBody {
     /// Drops the trailer fields: what they say was nobody's to rely on. A connection that had some is
     /// not used again.
     fn take_trailers(&mut self) -> Result<bool, BadAnswer> {
-        let mut fields = [httparse::EMPTY_HEADER; TRAILERS_MAX];
         let looked_at = self.held.get(..TRAILER_BYTES_MAX).unwrap_or(&self.held);
-        match httparse::parse_headers(looked_at, &mut fields) {
-            Ok(httparse::Status::Complete((length, fields)))
-                if looked_at.get(..length).is_some_and(ends_lines_in_crlf) =>
-            {
-                let none = fields.is_empty();
+        let mut lines = Lines { rest: looked_at };
+        for count in 0..=TRAILERS_MAX {
+            let Some(line) = lines.take().map_err(|_| BadAnswer::Chunks)? else {
+                let may_come = self.held.len() < TRAILER_BYTES_MAX;
+                return if may_come { Ok(false) } else { Err(BadAnswer::Chunks) };
+            };
+            if line.is_empty() {
+                let length = looked_at.len() - lines.rest.len();
+                let lines = looked_at.get(..length).unwrap_or_default();
+                if control_characters(lines) != 2 * (count + 1) {
+                    return Err(BadAnswer::Chunks);
+                }
                 self.held.advance(length);
-                self.returns_to = self.returns_to.take().filter(|_| none);
-                Ok(true)
+                self.regular &= count == 0;
+                return Ok(true);
             }
-            Ok(httparse::Status::Partial) if self.held.len() < TRAILER_BYTES_MAX => Ok(false),
-            _ => Err(BadAnswer::Chunks),
+            read_field(line).ok_or(BadAnswer::Chunks)?;
         }
+        Err(BadAnswer::Chunks)
     }
 
     fn fail(
@@ -199,7 +205,6 @@ impl AnswerBody {
         error: impl Into<BodyError>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.connection = None;
-        self.returns_to = None;
         self.at = At::End;
         Poll::Ready(Some(Err(error.into())))
     }
@@ -207,7 +212,7 @@ impl AnswerBody {
     /// Reads more; `Ok(false)` when the connection has ended.
     fn poll_read_more(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<bool>> {
         let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(false)) };
-        let mut scratch = self.scratch.borrow_mut();
+        let mut scratch = self.client.scratch().borrow_mut();
         scratch.resize(READ_BYTES, 0);
         let mut buffer = ReadBuf::new(&mut scratch);
         ready!(Pin::new(&mut connection.stream).poll_read(cx, &mut buffer))?;
@@ -241,7 +246,7 @@ impl Body for AnswerBody {
                 Err(bad) => return this.fail(bad),
             }
             let Poll::Ready(read) = this.poll_read_more(cx) else {
-                let timeout = this.idle_timeout;
+                let timeout = this.client.idle_timeout();
                 let idle = this.idle.get_or_insert_with(|| Box::pin(sleep(timeout)));
                 ready!(idle.as_mut().poll(cx));
                 return this.fail(IdleTimeout(timeout));

@@ -1,10 +1,8 @@
 //! The head of an answer, held to RFC 9112: what leaves its end in doubt is no answer.
 
-use std::mem::MaybeUninit;
+use http::StatusCode;
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-
-use crate::headers;
+use crate::message::{Fields, control_characters, is_field_value, name_end};
 
 /// Largest head that is accepted, in bytes.
 pub(super) const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -18,8 +16,8 @@ const HEADERS_MAX: usize = 96;
 pub struct AnswerHead {
     /// Its status, never 1xx.
     pub status: StatusCode,
-    /// Those of its headers that were asked for.
-    pub headers: HeaderMap,
+    /// Those of its fields that were asked for.
+    pub fields: Fields,
     /// How its body is delimited.
     pub framing: AnswerFraming,
     /// Whether the upstream will take another request on the connection.
@@ -71,69 +69,113 @@ pub(crate) enum Parsed {
     Final(AnswerHead, usize),
 }
 
-/// Parses the beginning of what the upstream sent in answer to a request. Of the headers, those that
+/// Parses the beginning of what the upstream sent in answer to a request. Of the fields, those that
 /// are `wanted` are kept; it is asked with the name in lower case.
 pub(crate) fn parse(
     bytes: &[u8],
     answers_head_request: bool,
-    wanted: impl Fn(&[u8]) -> Option<HeaderName>,
+    wanted: impl Fn(&[u8]) -> bool,
 ) -> Result<Parsed, BadAnswer> {
-    let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
-    let mut answer = httparse::Response::new(&mut []);
-    let parser = httparse::ParserConfig::default();
-    let length = match parser.parse_response_with_uninit_headers(&mut answer, bytes, &mut headers) {
-        Ok(httparse::Status::Complete(length)) if length <= HEAD_BYTES_MAX => length,
-        Ok(httparse::Status::Partial) if bytes.len() <= HEAD_BYTES_MAX => {
-            return Ok(Parsed::Partial);
-        }
-        Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(BadAnswer::TooLarge),
-        Err(_) => return Err(BadAnswer::Head),
+    let mut lines = Lines { rest: bytes };
+    let Some(status_line) = lines.take()? else {
+        let begins_well = bytes.iter().zip(b"HTTP/1.").all(|(byte, expected)| byte == expected);
+        return if begins_well { partial(bytes) } else { Err(BadAnswer::Head) };
     };
-    // Empty lines before it, and bare line feeds, are admitted by the parser.
-    if !bytes.starts_with(b"H") || !bytes.get(..length).is_some_and(ends_lines_in_crlf) {
+    let (status, is_http_11) = read_status_line(status_line).ok_or(BadAnswer::Head)?;
+    let mut facts = Facts { keeps_alive: is_http_11, ..Facts::default() };
+    let mut fields = Fields::new();
+    let mut count = 0;
+    loop {
+        let Some(line) = lines.take()? else { return partial(bytes) };
+        if line.is_empty() {
+            break;
+        }
+        count += 1;
+        if count > HEADERS_MAX {
+            return Err(BadAnswer::TooLarge);
+        }
+        let (name, value) = read_field(line).ok_or(BadAnswer::Head)?;
+        let mut lower = [0; NAME_BYTES_MAX];
+        // A longer one is none of those that could be wanted.
+        let Some(name) = lower_case(name, &mut lower) else { continue };
+        facts.note(name, value)?;
+        if wanted(name) {
+            fields.push(name, value);
+        }
+    }
+    let length = bytes.len() - lines.rest.len();
+    if length > HEAD_BYTES_MAX {
+        return Err(BadAnswer::TooLarge);
+    }
+    // The status line and the empty one have an end as well.
+    if control_characters(bytes.get(..length).unwrap_or_default()) != 2 * (count + 2) {
         return Err(BadAnswer::Head);
     }
-    // RFC 9110 §15: there are five classes.
-    let status = answer.code.filter(|code| *code < 600);
-    let status = status.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(BadAnswer::Head)?;
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(BadAnswer::SwitchesProtocols);
     }
     if status.is_informational() {
         return Ok(Parsed::Interim(length));
     }
-    let is_http_11 = answer.version == Some(1);
-    let mut facts = Facts { keeps_alive: is_http_11, ..Facts::default() };
-    let mut kept = headers::spare();
-    for header in answer.headers.iter() {
-        facts.note(header.name, header.value)?;
-        let mut lower = [0; NAME_BYTES_MAX];
-        let name = lower_case(header.name, &mut lower).and_then(&wanted);
-        if let Some(name) = name {
-            let value = HeaderValue::from_bytes(header.value).map_err(|_| BadAnswer::Head)?;
-            kept.append(name, value);
-        }
-    }
     if facts.chunked && !is_http_11 {
         return Err(BadAnswer::Length);
     }
     let framing = facts.framing(status, answers_head_request)?;
     let keeps_alive = facts.keeps_alive && framing != AnswerFraming::UntilClose;
-    Ok(Parsed::Final(AnswerHead { status, headers: kept, framing, keeps_alive }, length))
+    Ok(Parsed::Final(AnswerHead { status, fields, framing, keeps_alive }, length))
+}
+
+/// The head is not whole, and may still become so.
+fn partial(bytes: &[u8]) -> Result<Parsed, BadAnswer> {
+    if bytes.len() <= HEAD_BYTES_MAX { Ok(Parsed::Partial) } else { Err(BadAnswer::TooLarge) }
+}
+
+/// Lines that end in CRLF and have no other control characters of lines.
+pub(super) struct Lines<'b> {
+    pub(super) rest: &'b [u8],
+}
+
+impl<'b> Lines<'b> {
+    /// The next line, without its end; `None` while that has not come.
+    pub(super) fn take(&mut self) -> Result<Option<&'b [u8]>, BadAnswer> {
+        let Some(end) = memchr::memchr(b'\n', self.rest) else { return Ok(None) };
+        let (line, rest) = self.rest.split_at_checked(end + 1).unwrap_or_default();
+        self.rest = rest;
+        line.strip_suffix(b"\r\n").map(Some).ok_or(BadAnswer::Head)
+    }
+}
+
+/// The status, and whether the version is HTTP/1.1 rather than HTTP/1.0 (RFC 9112 §4).
+fn read_status_line(line: &[u8]) -> Option<(StatusCode, bool)> {
+    let is_http_11 = match line.get(..9)? {
+        b"HTTP/1.1 " => true,
+        b"HTTP/1.0 " => false,
+        _ => return None,
+    };
+    let reason = line.get(12..)?;
+    // Some servers leave the space out with the reason.
+    if !(reason.is_empty() || reason.starts_with(b" ")) || !is_field_value(reason) {
+        return None;
+    }
+    // RFC 9110 §15: there are five classes.
+    let status =
+        StatusCode::from_bytes(line.get(9..12)?).ok().filter(|code| code.as_u16() < 600)?;
+    Some((status, is_http_11))
+}
+
+/// Name and value of a field line, the value without white space around it (RFC 9112 §5). That there are
+/// no control characters in it is for the caller to see to.
+pub(super) fn read_field(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (name, rest) = line.split_at_checked(name_end(line)?)?;
+    Some((name, rest.strip_prefix(b":")?.trim_ascii()))
 }
 
 /// The name in lower case; `None` when it is longer than any that could be wanted.
-fn lower_case<'l>(name: &str, lower: &'l mut [u8; NAME_BYTES_MAX]) -> Option<&'l [u8]> {
+fn lower_case<'l>(name: &[u8], lower: &'l mut [u8; NAME_BYTES_MAX]) -> Option<&'l [u8]> {
     let lower = lower.get_mut(..name.len())?;
-    lower.copy_from_slice(name.as_bytes());
+    lower.copy_from_slice(name);
     lower.make_ascii_lowercase();
     Some(lower)
-}
-
-/// Whether no line ends in a bare line feed.
-pub(super) fn ends_lines_in_crlf(lines: &[u8]) -> bool {
-    let ends = |at: usize| at.checked_sub(1).and_then(|before| lines.get(before)) == Some(&b'\r');
-    memchr::memchr_iter(b'\n', lines).all(ends)
 }
 
 #[derive(Default)]
@@ -144,13 +186,13 @@ struct Facts {
 }
 
 impl Facts {
-    fn note(&mut self, name: &str, value: &[u8]) -> Result<(), BadAnswer> {
-        match name.len() {
-            10 if name.eq_ignore_ascii_case("connection") => {
+    fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), BadAnswer> {
+        match name {
+            b"connection" => {
                 // `close`, and whatever else an upstream has to say of its connection, ends it.
                 self.keeps_alive &= value.eq_ignore_ascii_case(b"keep-alive");
             }
-            14 if name.eq_ignore_ascii_case("content-length") => {
+            b"content-length" => {
                 let digits = std::str::from_utf8(value).map_err(|_| BadAnswer::Length)?;
                 // As it would be passed on: without a sign or leading zeros.
                 let plain = !digits.is_empty()
@@ -162,7 +204,7 @@ impl Facts {
                     return Err(BadAnswer::Length);
                 }
             }
-            17 if name.eq_ignore_ascii_case("transfer-encoding") => {
+            b"transfer-encoding" => {
                 if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
                     return Err(BadAnswer::Length);
                 }

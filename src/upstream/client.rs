@@ -4,15 +4,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderName, HeaderValue, Response};
+use http::HeaderValue;
 use tokio::net::TcpStream;
 
 use super::answer_body::AnswerBody;
 use super::error::{Failure, UpstreamError};
-use super::exchange::{Answered, Connection, Exchange, Failed, Scratch};
+use super::exchange::{Answered, Connection, Exchange, Failed};
 use super::request::{Framing, OutgoingRequest};
 use super::wire::Wire;
 use crate::config::{Upstream, is_metadata_address};
+use crate::message::Reply;
 use crate::telemetry::Metrics;
 use crate::tls::PeerTls;
 
@@ -25,13 +26,13 @@ pub struct Client {
     /// The one used last is used next, so that the others reach their keep-alive limit.
     idle: RefCell<Vec<Idle>>,
     /// Where answers are read to: nothing stays in it between two reads.
-    scratch: Scratch,
+    scratch: RefCell<Vec<u8>>,
     metrics: Arc<Metrics>,
 }
 
 #[derive(Debug)]
 struct Idle {
-    connection: Connection,
+    connection: Box<Connection>,
     since: Instant,
 }
 
@@ -53,7 +54,7 @@ impl Client {
             tls,
             authority,
             idle: RefCell::default(),
-            scratch: Scratch::default(),
+            scratch: RefCell::default(),
             metrics,
         })
     }
@@ -71,14 +72,14 @@ impl Client {
         format!("{scheme}://{}", self.settings.authority)
     }
 
-    /// Sends a request and waits for the head of its answer, of which the headers that are `wanted`
-    /// are kept: it tells a header by its lower-case name. Sends it a second time only when no byte of the first was taken, or when it was a
+    /// Sends a request and waits for the head of its answer, of which the fields that are `wanted` are
+    /// kept: it is asked with the name in lower case. Sends it a second time only when no byte of the first was taken, or when it was a
     /// `GET` or `HEAD` on a connection that the upstream had meanwhile closed.
     pub async fn send(
         self: &Rc<Self>,
         mut request: OutgoingRequest,
-        wanted: impl Fn(&[u8]) -> Option<HeaderName>,
-    ) -> Result<Response<AnswerBody>, UpstreamError> {
+        wanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<Reply<AnswerBody>, UpstreamError> {
         let framing = request.finish();
         let now = Instant::now();
         if let Some(mut connection) = self.take_idle(now) {
@@ -107,7 +108,7 @@ impl Client {
         connection: &mut Connection,
         request: &mut OutgoingRequest,
         framing: Framing,
-        wanted: impl Fn(&[u8]) -> Option<HeaderName>,
+        wanted: impl Fn(&[u8]) -> bool,
     ) -> Result<Answered, Failed> {
         let mut exchange = Exchange::on(connection, &self.settings);
         let answered = async {
@@ -119,26 +120,29 @@ impl Client {
         answered.map_err(|failure| Failed { failure, wrote_any: exchange.wrote_any() })
     }
 
-    fn answer(self: &Rc<Self>, connection: Connection, answered: Answered) -> Response<AnswerBody> {
+    fn answer(
+        self: &Rc<Self>,
+        connection: Box<Connection>,
+        answered: Answered,
+    ) -> Reply<AnswerBody> {
         let Answered { head, rest, request_complete } = answered;
         let regular = head.keeps_alive && request_complete;
-        let returns_to = regular.then(|| Rc::clone(self));
-        let idle_timeout = self.settings.idle_timeout;
-        let body = AnswerBody::new(
-            (connection, Rc::clone(&self.scratch)),
-            rest,
-            head.framing,
-            returns_to,
-            idle_timeout,
-        );
-        let mut response = Response::new(body);
-        *response.status_mut() = head.status;
-        *response.headers_mut() = head.headers;
-        response
+        let body = AnswerBody::new((connection, Rc::clone(self)), rest, head.framing, regular);
+        Reply { status: head.status, fields: head.fields, body }
+    }
+
+    /// The core's buffer for reading.
+    pub(super) fn scratch(&self) -> &RefCell<Vec<u8>> {
+        &self.scratch
+    }
+
+    /// How long an answer's body may bring nothing.
+    pub(super) fn idle_timeout(&self) -> Duration {
+        self.settings.idle_timeout
     }
 
     /// A connection that has served before and is still open and silent.
-    fn take_idle(&self, now: Instant) -> Option<Connection> {
+    fn take_idle(&self, now: Instant) -> Option<Box<Connection>> {
         loop {
             let Idle { mut connection, since } = self.idle.borrow_mut().pop()?;
             let idle_for = now.saturating_duration_since(since);
@@ -154,20 +158,20 @@ impl Client {
     }
 
     /// Keeps a connection whose exchange was complete and regular.
-    pub(super) fn put_back(&self, connection: Connection) {
+    pub(super) fn put_back(&self, connection: Box<Connection>) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.settings.idle_connections_max {
             idle.push(Idle { connection, since: Instant::now() });
         }
     }
 
-    async fn connect(&self) -> Result<Connection, Failure> {
+    async fn connect(&self) -> Result<Box<Connection>, Failure> {
         let stream = tokio::time::timeout(self.settings.connect_timeout, self.dial())
             .await
             .map_err(|_| Failure::ConnectTimeout)?
             .map_err(Failure::Connect)?;
         self.metrics.upstream_connects.inc();
-        Ok(Connection::new(stream))
+        Ok(Box::new(Connection::new(stream)))
     }
 
     /// Connects to the first address that answers. A name that leads to a machine's metadata

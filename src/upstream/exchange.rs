@@ -4,12 +4,10 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::HeaderName;
 use http_body::Frame;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::time::{Instant, sleep};
@@ -25,9 +23,6 @@ use crate::config::Upstream;
 pub(super) const READ_BYTES: usize = 16 << 10;
 /// Interim answers before the final one.
 const INTERIM_MAX: usize = 8;
-
-/// A core's buffer for reading: nothing stays in it between two reads.
-pub(super) type Scratch = Rc<RefCell<Vec<u8>>>;
 
 /// A connection to the upstream.
 #[derive(Debug)]
@@ -199,7 +194,7 @@ impl<'c> Exchange<'c> {
         &mut self,
         answers_head_request: bool,
         scratch: &RefCell<Vec<u8>>,
-        wanted: impl Fn(&[u8]) -> Option<HeaderName>,
+        wanted: impl Fn(&[u8]) -> bool,
     ) -> Result<(AnswerHead, BytesMut), Failure> {
         let mut interim = 0;
         let mut take = |bytes: &[u8]| take_head(bytes, answers_head_request, &mut interim, &wanted);
@@ -261,7 +256,7 @@ fn take_head(
     bytes: &[u8],
     answers_head_request: bool,
     interim: &mut usize,
-    wanted: impl Fn(&[u8]) -> Option<HeaderName>,
+    wanted: impl Fn(&[u8]) -> bool,
 ) -> Result<(usize, Option<AnswerHead>), BadAnswer> {
     let mut used = 0;
     loop {

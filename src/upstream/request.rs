@@ -1,10 +1,8 @@
+use std::cell::RefCell;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderValue, Method};
 use http_body::Body;
 
 use super::error::BodyError;
@@ -37,8 +35,34 @@ pub enum OutgoingBody {
 #[error("the request has a part that cannot be sent")]
 pub struct Unsendable;
 
-/// Room for a usual head.
-const HEAD_BYTES: usize = 1024;
+/// Room for a usual head, and a message behind it.
+const HEAD_BYTES: usize = 4 << 10;
+/// Memory of more than this is not kept.
+const HEAD_BYTES_KEPT: usize = 32 << 10;
+/// Spare memory of one core.
+const SPARE_MAX: usize = 16;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Its memory is used again, with nothing in it.
+impl Drop for OutgoingRequest {
+    fn drop(&mut self) {
+        let mut head = std::mem::take(&mut self.head);
+        if !(1..=HEAD_BYTES_KEPT).contains(&head.capacity()) {
+            return;
+        }
+        head.clear();
+        // A thread that ends has no spare memory any more.
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < SPARE_MAX {
+                spare.push(head);
+            }
+        });
+    }
+}
 
 impl OutgoingRequest {
     /// A request for `target`, in origin-form, with the one `Host` it will have.
@@ -53,7 +77,8 @@ impl OutgoingRequest {
         if !target.starts_with('/') || target.bytes().fold(false, |any, byte| any | odd(byte)) {
             return Err(Unsendable);
         }
-        let mut head = Vec::with_capacity(HEAD_BYTES);
+        let spare = SPARE.with_borrow_mut(Vec::pop);
+        let mut head = spare.unwrap_or_else(|| Vec::with_capacity(HEAD_BYTES));
         for part in [method.as_str().as_bytes(), b" ", target.as_bytes(), b" HTTP/1.1\r\nhost: "] {
             head.extend_from_slice(part);
         }
@@ -68,9 +93,19 @@ impl OutgoingRequest {
         })
     }
 
-    /// Adds a header. `Host` and the headers that frame the body are not for callers to add.
-    pub fn header(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Unsendable> {
+    /// Adds a header; its name is in lower case. `Host` and the headers that frame the body are not for callers to add.
+    pub fn header(&mut self, name: &[u8], value: &[u8]) -> Result<(), Unsendable> {
         write_header(&mut self.head, name, value)
+    }
+
+    /// Adds a header whose name stands in this program: in lower case, and none that `Self::header`
+    /// refuses.
+    pub(crate) fn own_header(
+        &mut self,
+        name: &'static str,
+        value: &[u8],
+    ) -> Result<(), Unsendable> {
+        write_value(&mut self.head, name.as_bytes(), value)
     }
 
     /// Adds headers that were checked when they were put together.
@@ -114,7 +149,7 @@ pub struct HeaderLines(Vec<u8>);
 
 impl HeaderLines {
     /// Adds a header; refuses what [`OutgoingRequest::header`] refuses.
-    pub fn header(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Unsendable> {
+    pub fn header(&mut self, name: &[u8], value: &[u8]) -> Result<(), Unsendable> {
         write_header(&mut self.0, name, value)
     }
 }
@@ -126,18 +161,32 @@ impl std::fmt::Debug for HeaderLines {
     }
 }
 
-fn write_header(head: &mut Vec<u8>, name: &HeaderName, value: &[u8]) -> Result<(), Unsendable> {
-    let framing = matches!(
-        *name,
-        HOST | CONTENT_LENGTH | TRANSFER_ENCODING | CONNECTION | UPGRADE | EXPECT | TE | TRAILER
+fn write_header(head: &mut Vec<u8>, name: &[u8], value: &[u8]) -> Result<(), Unsendable> {
+    let is_framing = matches!(
+        name,
+        b"host"
+            | b"content-length"
+            | b"transfer-encoding"
+            | b"connection"
+            | b"upgrade"
+            | b"expect"
+            | b"te"
+            | b"trailer"
     );
     // Without an early end, the compiler looks at many bytes at once.
+    let odd = |byte: u8| !matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
+    let is_odd = name.is_empty() || name.iter().fold(false, |any, byte| any | odd(*byte));
+    if is_framing || is_odd { Err(Unsendable) } else { write_value(head, name, value) }
+}
+
+/// Writes a header whose name is in order.
+fn write_value(head: &mut Vec<u8>, name: &[u8], value: &[u8]) -> Result<(), Unsendable> {
     let odd = |byte: u8| !matches!(byte, b'\t' | 0x20..=0x7e);
-    if framing || value.iter().fold(false, |any, byte| any | odd(*byte)) {
+    if value.iter().fold(false, |any, byte| any | odd(*byte)) {
         return Err(Unsendable);
     }
-    head.reserve(name.as_str().len() + value.len() + 4);
-    for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
+    head.reserve(name.len() + value.len() + 4);
+    for part in [name, b": ", value, b"\r\n"] {
         head.extend_from_slice(part);
     }
     Ok(())

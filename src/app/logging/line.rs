@@ -184,12 +184,12 @@ impl audit::Fields for Fields<'_> {
     }
 
     fn number(&mut self, name: FieldName, value: u64) {
-        self.push(self.before(name).trim_end_matches('"'));
+        self.push(self.before(name).strip_suffix('"').unwrap_or_default());
         self.push(itoa::Buffer::new().format(value));
     }
 
     fn flag(&mut self, name: FieldName, value: bool) {
-        self.push(self.before(name).trim_end_matches('"'));
+        self.push(self.before(name).strip_suffix('"').unwrap_or_default());
         self.push(if value { "true" } else { "false" });
     }
 }

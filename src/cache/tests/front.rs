@@ -4,19 +4,19 @@ use std::time::{Duration, Instant};
 
 use super::super::{Found, Front, Known, Rates};
 use super::{id, no_limits, record};
-use crate::token::{KeyRing, MasterKey, TokenBytes, TokenId};
+use crate::token::{KeyRing, MasterKey, TokenDigits, TokenId};
 
 fn ring(first_letter: &str) -> KeyRing {
     let key = MasterKey::parse(&format!("{first_letter}{}", "A".repeat(42))).unwrap();
     KeyRing::new(&[(1, key)]).unwrap()
 }
 
-fn token_of(ring: &KeyRing, id: TokenId) -> TokenBytes {
+fn token_of(ring: &KeyRing, id: TokenId) -> TokenDigits {
     let text = ring.render(1, id, super::now()).unwrap();
-    TokenBytes::decode(text.expose().as_bytes()).unwrap()
+    TokenDigits::of(text.expose().as_bytes()).unwrap()
 }
 
-fn token(number: u8) -> TokenBytes {
+fn token(number: u8) -> TokenDigits {
     token_of(&ring("A"), id(number))
 }
 

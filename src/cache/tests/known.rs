@@ -7,7 +7,7 @@ use super::super::{Front, NotKnown, Rates, Records, Sources};
 use super::store::FakeStore;
 use super::{fresh_records, id, no_limits, now, record};
 use crate::telemetry::Metrics;
-use crate::token::{KeyRing, MasterKey, TokenBytes};
+use crate::token::{KeyRing, MasterKey, TokenBytes, TokenDigits};
 
 /// One core, and a client that holds token 1.
 struct Core {
@@ -16,7 +16,7 @@ struct Core {
     records: Arc<Records<FakeStore>>,
     rates: Rates,
     metrics: Metrics,
-    token: TokenBytes,
+    token: TokenDigits,
 }
 
 impl Core {
@@ -25,7 +25,7 @@ impl Core {
         let text = keys.render(1, id(1), record(1).grant.expires_at).unwrap();
         Rc::new(Self {
             front: RefCell::default(),
-            token: TokenBytes::decode(text.expose().as_bytes()).unwrap(),
+            token: TokenDigits::of(text.expose().as_bytes()).unwrap(),
             keys,
             records: fresh_records(&[1]),
             rates: Rates::new(no_limits(), HashMap::new(), 10),

@@ -1,18 +1,18 @@
 use std::error::Error;
 
 use bytes::Bytes;
-use http::header::HOST;
-use http::request::Parts;
 
 use crate::cli::arguments::Explain;
 use crate::config::Limits;
+use crate::message::Head;
+use crate::message::names::HOST;
 use crate::policy::Asked;
 use crate::proxy::{HeadRefusal, admits_coding, asked_of};
 use crate::server::{HeadLimits, read_head};
 
 /// A request as it was given on the command line, written as it would be sent.
 pub(super) struct Request {
-    head: Result<Parts, HeadRefusal>,
+    head: Result<Head, HeadRefusal>,
     target: String,
     body: Bytes,
 }
@@ -40,7 +40,7 @@ impl Request {
         }
         let has = |name: &str| lines.iter().any(|(given, _)| given.eq_ignore_ascii_case(name));
         let framed = has("content-length") || has("transfer-encoding");
-        if !has(HOST.as_str()) {
+        if !has(HOST) {
             lines.push(("Host", HOST_STAND_IN));
         }
         let length = body.len().to_string();
@@ -57,8 +57,8 @@ impl Request {
             headers_max: limits.headers_max,
             target_bytes_max: limits.target_bytes_max,
         });
-        let head = read_head(&written.into(), limits);
-        let head = head.map(|head| head.request.into_parts().0).map_err(|malformed| HeadRefusal {
+        let head = read_head(written.as_bytes(), limits);
+        let head = head.map(|read| read.head).map_err(|malformed| HeadRefusal {
             code: "malformed_request",
             message: malformed.to_string(),
         });

@@ -3,7 +3,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Response;
+use http::StatusCode;
 use http_body_util::Empty;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{oneshot, watch};
@@ -11,6 +11,7 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 
 use super::super::{BodyLimits, BodyProblem, collect};
+use crate::message::Reply;
 use crate::server::{ConnectionSettings, HeadLimits, Incoming, serve_connection};
 
 const LIMITS: BodyLimits =
@@ -52,7 +53,7 @@ async fn read_locally(
     let service = async move |incoming: Incoming| {
         let sender = sender.lock().unwrap().take();
         let began = Instant::now();
-        let outcome = match collect(incoming.request.into_body(), limits).await {
+        let outcome = match collect(incoming.body, limits).await {
             Ok(bytes) => Outcome::Whole(bytes.len()),
             Err(BodyProblem::TooLarge(max)) => {
                 assert_eq!(max, limits.bytes_max);
@@ -62,7 +63,7 @@ async fn read_locally(
             Err(BodyProblem::Broken(_)) => Outcome::Broken,
         };
         sender.unwrap().send(outcome).unwrap();
-        Response::new(Empty::<Bytes>::new())
+        Reply::new(StatusCode::OK, Empty::<Bytes>::new())
     };
     let connection = tokio::task::spawn_local(async move {
         let never = |_: &mut Context<'_>| Poll::Pending;

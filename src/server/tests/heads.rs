@@ -1,12 +1,10 @@
 use proptest::prelude::*;
 
-use bytes::Bytes;
-
 use super::super::{Framing, HeadLimits, Malformed, read_head};
 use super::LIMITS;
 
 fn framing_of(head: &[u8], limits: HeadLimits) -> Result<Framing, Malformed> {
-    read_head(&Bytes::copy_from_slice(head), limits).map(|head| head.framing)
+    read_head(head, limits).map(|head| head.framing)
 }
 
 /// What a head comes to.

@@ -10,13 +10,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Response;
+use http::StatusCode;
 use http_body_util::{BodyExt as _, Full};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use super::{ConnectionSettings, HeadLimits, Incoming, Malformed, serve_connection};
+use crate::message::Reply;
 
 const LIMITS: HeadLimits =
     HeadLimits { head_bytes_max: 2048, headers_max: 16, target_bytes_max: 512 };
@@ -40,21 +41,20 @@ where
         write_stall_timeout: STALL_TIMEOUT,
     };
     let seen = RefCell::new(Vec::new());
-    let service = async |Incoming { request, well_formed }| {
-        let (head, body) = request.into_parts();
+    let service = async |Incoming { head, body, well_formed }| {
         let body = body.collect().await.map(http_body_util::Collected::to_bytes);
         let body = body.map_err(|_| "broken".to_owned());
         let body = body.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let refused = well_formed.is_err();
-        let request = format!("{} {} {body:?}", head.method, head.uri);
+        let request = format!("{} {} {body:?}", head.method, head.target());
         seen.borrow_mut().push(well_formed.map(|()| request));
-        let mut response = Response::new(Full::new(Bytes::from(vec![b'x'; answer_bytes])));
+        let answer = Full::new(Bytes::from(vec![b'x'; answer_bytes]));
+        let mut reply = Reply::new(StatusCode::OK, answer);
         if refused {
-            *response.status_mut() = http::StatusCode::BAD_REQUEST;
-            let close = http::HeaderValue::from_static("close");
-            response.headers_mut().insert(http::header::CONNECTION, close);
+            reply.status = StatusCode::BAD_REQUEST;
+            reply.fields.append("connection", b"close");
         }
-        response
+        reply
     };
     let (_drain, draining) = watch::channel(false);
     let never = |_: &mut std::task::Context<'_>| Poll::Pending;

@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use ckgate::fuzzing::end_of_head;
 use ckgate::server::{ChunkedFraming, Framing, HeadLimits, RequestHead, read_head};
 use libfuzzer_sys::fuzz_target;
@@ -19,7 +19,7 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(end_in_pieces(bytes, step), whole, "split every {step}");
     let Ok(Some(end)) = whole else { return };
     let (head, body) = bytes.split_at(end);
-    let Ok(read) = read_head(&Bytes::copy_from_slice(head), LIMITS) else { return };
+    let Ok(read) = read_head(head, LIMITS) else { return };
     agrees_with_httparse(head, &read);
     if read.framing == Framing::Chunked {
         let whole = follow([body]);
@@ -67,13 +67,11 @@ fn agrees_with_httparse(head: &[u8], read: &RequestHead) {
         named.map(|h| h.value).collect::<Vec<_>>()
     };
     assert_eq!(values("host").len(), 1);
-    assert_eq!(request.method, Some(read.request.method().as_str()));
-    assert_eq!(target, read.request.uri().to_string());
-    assert_eq!(request.headers.len(), read.request.headers().len());
-    for name in read.request.headers().keys() {
-        let mine: Vec<_> = read.request.headers().get_all(name).iter().map(|v| v.as_bytes()).collect();
-        assert_eq!(values(name.as_str()), mine);
-    }
+    assert_eq!(request.method, Some(read.head.method.as_str()));
+    assert_eq!(target, read.head.target());
+    let theirs = request.headers.iter().map(|h| (h.name.to_ascii_lowercase().into_bytes(), h.value));
+    let ours = read.head.fields().iter().map(|(name, value)| (name.to_vec(), value));
+    assert_eq!(theirs.collect::<Vec<_>>(), ours.collect::<Vec<_>>());
     match read.framing {
         Framing::Chunked => {
             assert_eq!(values("transfer-encoding"), [b"chunked"]);

@@ -28,7 +28,7 @@ use self::journal::{Digest, Journal};
 use self::world::World;
 use crate::clock::monotonic;
 use crate::policy::{AgentId, BoundHost, Grant, Permission, PolicyEntry, RouteTable};
-use crate::token::{AccountName, KeyRing, MasterKey, Record, TokenBytes, TokenId, TokenLimits};
+use crate::token::{AccountName, KeyRing, MasterKey, Record, TokenDigits, TokenId, TokenLimits};
 
 const STALENESS_MAX: Duration = Duration::from_secs(3);
 const GATES: usize = 3;
@@ -54,7 +54,7 @@ enum Mutation {
 /// A token, and what a client has of it.
 struct Token {
     record: Record,
-    bytes: TokenBytes,
+    bytes: TokenDigits,
     /// Whether somebody has asked for its deletion, whatever came of it.
     doomed: std::cell::Cell<bool>,
 }
@@ -127,7 +127,7 @@ impl Simulation {
             limits: TokenLimits::NONE,
         };
         let text = self.keys.render(1, record.id, record.grant.expires_at).unwrap();
-        let bytes = TokenBytes::decode(text.expose().as_bytes()).unwrap();
+        let bytes = TokenDigits::of(text.expose().as_bytes()).unwrap();
         Rc::new(Token { record, bytes, doomed: false.into() })
     }
 

@@ -1,0 +1,383 @@
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::Range;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// The field lines of a message's head, in order (RFC 9110 §5), names in lower case.
+///
+/// A few lines are found by looking at each: no hashing, and no memory of its own for a name or a value.
+#[derive(Default)]
+pub struct Fields {
+    text: Vec<u8>,
+    lines: Vec<Line>,
+}
+
+/// Where in the text a line stands.
+#[derive(Clone, Copy)]
+struct Line {
+    name: Span,
+    value: Span,
+    /// The whole line as it is sent; empty for one that was received.
+    sent: Span,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Span {
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
+/// A name that is no token, or a value with control characters in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no header field can have this name, or this value")]
+pub struct InvalidField;
+
+/// A field that may come once has come more often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the field came more than once")]
+pub struct Repeated;
+
+/// Spare memory of one core.
+const SPARE_MAX: usize = 16;
+/// Memory of more than this is not kept.
+const TEXT_BYTES_KEPT: usize = 8 << 10;
+const LINES_KEPT: usize = 64;
+/// What new memory has room for: a usual head.
+const TEXT_BYTES_USUAL: usize = 1 << 10;
+const LINES_USUAL: usize = 16;
+
+thread_local! {
+    static SPARE: RefCell<Vec<(Vec<u8>, Vec<Line>)>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Fields {
+    /// No fields, and room for some.
+    #[must_use]
+    pub fn new() -> Self {
+        let spare = SPARE.with_borrow_mut(Vec::pop);
+        let (text, lines) = spare.unwrap_or_else(|| {
+            (Vec::with_capacity(TEXT_BYTES_USUAL), Vec::with_capacity(LINES_USUAL))
+        });
+        Self { text, lines }
+    }
+
+    /// The bytes of a head, with none of its lines yet.
+    pub(super) fn within(text: &[u8]) -> Self {
+        let mut fields = Self::new();
+        fields.text.extend_from_slice(text);
+        fields
+    }
+
+    pub(super) fn text(&self, span: Span) -> &[u8] {
+        self.text.get(span.start..span.end).unwrap_or_default()
+    }
+
+    /// Takes up a line of the head that the text is: its name and value, both looked at before.
+    pub(super) fn take_up(&mut self, name: Range<usize>, value: Range<usize>) -> (&[u8], &[u8]) {
+        if let Some(name) = self.text.get_mut(name.clone()) {
+            name.make_ascii_lowercase();
+        }
+        let line = Line {
+            name: Span { start: name.start, end: name.end },
+            value: Span { start: value.start, end: value.end },
+            sent: Span { start: 0, end: 0 },
+        };
+        self.lines.push(line);
+        (self.text(line.name), self.text(line.value))
+    }
+
+    /// Adds a field of the gate's own. A value that no field can have is left out.
+    pub fn append(&mut self, name: &'static str, value: &[u8]) {
+        if is_field_value(value) {
+            self.push(name.as_bytes(), value);
+        }
+    }
+
+    /// Adds a field that stands in this program, name and value.
+    pub fn append_fixed(&mut self, name: &'static str, value: &'static str) {
+        debug_assert!(is_field_name(name.as_bytes()) && is_field_value(value.as_bytes()));
+        self.push(name.as_bytes(), value.as_bytes());
+    }
+
+    /// Adds a field of somebody else's.
+    pub fn try_append(&mut self, name: &[u8], value: &[u8]) -> Result<(), InvalidField> {
+        if !is_field_name(name) || !is_field_value(value) {
+            return Err(InvalidField);
+        }
+        let start = self.text.len();
+        self.push(name, value);
+        if let Some(name) = self.text.get_mut(start..start + name.len()) {
+            name.make_ascii_lowercase();
+        }
+        Ok(())
+    }
+
+    /// Adds a field whose name, in lower case, and value were looked at before. It stands in the text
+    /// as it is sent.
+    pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) {
+        let start = self.text.len();
+        self.text.reserve(name.len() + value.len() + 4);
+        for part in [name, b": ", value, b"\r\n"] {
+            self.text.extend_from_slice(part);
+        }
+        let (name, value) = (start + name.len(), start + name.len() + 2 + value.len());
+        self.lines.push(Line {
+            name: Span { start, end: name },
+            value: Span { start: name + 2, end: value },
+            sent: Span { start, end: value + 2 },
+        });
+    }
+
+    /// Adds a field in the place of any of its name.
+    pub fn set(&mut self, name: &'static str, value: &[u8]) {
+        if self.contains(name) {
+            self.remove(name);
+        }
+        self.append(name, value);
+    }
+
+    /// Takes every field of this name out.
+    pub fn remove(&mut self, name: &str) {
+        let Self { text, lines } = self;
+        lines.retain(|line| text.get(line.name.start..line.name.end) != Some(name.as_bytes()));
+    }
+
+    /// The values of the fields of this name, which is in lower case.
+    #[must_use]
+    pub fn all<'f>(&'f self, name: &'f str) -> impl DoubleEndedIterator<Item = &'f [u8]> {
+        let has_name = move |line: &&Line| {
+            line.name.end - line.name.start == name.len() && self.text(line.name) == name.as_bytes()
+        };
+        self.lines.iter().filter(has_name).map(|line| self.text(line.value))
+    }
+
+    /// The value of the first field of this name.
+    #[must_use]
+    pub fn get<'f>(&'f self, name: &'f str) -> Option<&'f [u8]> {
+        self.all(name).next()
+    }
+
+    /// The value of the field of this name, which may come once.
+    pub fn only<'f>(&'f self, name: &'f str) -> Result<Option<&'f [u8]>, Repeated> {
+        let mut values = self.all(name);
+        match (values.next(), values.next()) {
+            (value, None) => Ok(value),
+            (_, Some(_)) => Err(Repeated),
+        }
+    }
+
+    /// Whether there is a field of this name.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// Every name and value, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.lines.iter().map(|line| (self.text(line.name), self.text(line.value)))
+    }
+
+    /// Every field that was added, in order: its name, and the whole line as it is sent.
+    pub fn sent(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.lines.iter().map(|line| (self.text(line.name), self.text(line.sent)))
+    }
+
+    /// How many lines there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// The fields as the `http` crate keeps them.
+    #[must_use]
+    pub fn to_map(&self) -> HeaderMap {
+        let mut map = HeaderMap::with_capacity(self.len());
+        for (name, value) in self.iter() {
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+            {
+                map.append(name, value);
+            }
+        }
+        map
+    }
+}
+
+impl From<&HeaderMap> for Fields {
+    fn from(map: &HeaderMap) -> Self {
+        let mut fields = Self::new();
+        for (name, value) in map {
+            fields.push(name.as_str().as_bytes(), value.as_bytes());
+        }
+        fields
+    }
+}
+
+/// Shows names only: a credential is among the values.
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.iter().map(|(name, _)| String::from_utf8_lossy(name));
+        f.debug_list().entries(names).finish()
+    }
+}
+
+/// Its memory is used again, with nothing in it.
+impl Drop for Fields {
+    fn drop(&mut self) {
+        let (mut text, mut lines) =
+            (std::mem::take(&mut self.text), std::mem::take(&mut self.lines));
+        let fits =
+            (1..=TEXT_BYTES_KEPT).contains(&text.capacity()) && lines.capacity() <= LINES_KEPT;
+        if !fits {
+            return;
+        }
+        text.clear();
+        lines.clear();
+        // A thread that ends has no spare memory any more.
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < SPARE_MAX {
+                spare.push((text, lines));
+            }
+        });
+    }
+}
+
+/// Whether a field may have this value: a tab, and everything from the space on but DEL (RFC 9110
+/// §5.5).
+#[must_use]
+pub fn is_field_value(value: &[u8]) -> bool {
+    // Without an early end, the compiler looks at many bytes at once.
+    let odd = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
+    !value.iter().fold(false, |any, byte| any | odd(*byte))
+}
+
+/// How many bytes of a head no field value may have: control characters other than tabs. Where every
+/// line ends in CRLF and each has been counted, there are two of them a line; any other stands within
+/// one.
+#[must_use]
+pub fn control_characters(head: &[u8]) -> usize {
+    let is_one = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
+    // As many at once as a byte can count: so the compiler looks at many at once.
+    let counts = head
+        .chunks(128)
+        .map(|chunk| chunk.iter().fold(0_u8, |count, byte| count + u8::from(is_one(*byte))));
+    counts.map(usize::from).sum()
+}
+
+/// Whether a field may have this name: a token (RFC 9110 §5.6.2).
+#[must_use]
+pub fn is_field_name(name: &[u8]) -> bool {
+    // Looked through to the end: names are short, and usually in order.
+    let of_a_token = |byte: &u8| OF_A_TOKEN.get(usize::from(*byte)).copied().unwrap_or(false);
+    !name.is_empty() && name.iter().fold(true, |all, byte| all & of_a_token(byte))
+}
+
+/// Where the name in a field line ends, if it is one and a colon follows.
+#[must_use]
+pub fn name_end(line: &[u8]) -> Option<usize> {
+    let colon = memchr::memchr(b':', line)?;
+    line.get(..colon).is_some_and(is_field_name).then_some(colon)
+}
+
+const OF_A_TOKEN: [bool; 256] = {
+    let mut of_a_token = [false; 256];
+    let mut rest: &mut [bool] = &mut of_a_token;
+    let mut byte: u8 = 0;
+    while let [place, others @ ..] = rest {
+        *place = byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
+            );
+        rest = others;
+        byte = byte.wrapping_add(1);
+    }
+    of_a_token
+};
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn fields_are_found_by_name_in_the_order_in_which_they_came() {
+        let mut fields = Fields::new();
+        for (name, value) in [("Vary", "a"), ("x-a", "1"), ("vary", "b")] {
+            fields.try_append(name.as_bytes(), value.as_bytes()).unwrap();
+        }
+        assert_eq!(fields.get("vary"), Some(&b"a"[..]));
+        assert_eq!(fields.all("vary").collect::<Vec<_>>(), [b"a", b"b"]);
+        assert_eq!(fields.only("vary"), Err(Repeated));
+        assert_eq!(fields.only("x-a"), Ok(Some(&b"1"[..])));
+        assert_eq!(fields.only("x"), Ok(None));
+        fields.set("vary", b"c");
+        assert_eq!(fields.iter().collect::<Vec<_>>(), [(&b"x-a"[..], &b"1"[..]), (b"vary", b"c")]);
+        fields.remove("vary");
+        assert!(!fields.contains("vary") && fields.len() == 1);
+    }
+
+    #[test]
+    fn spare_memory_holds_nothing_of_what_was_in_it() {
+        let mut fields = Fields::within(b"GET / HTTP/1.1\r\nhost: a.example\r\n\r\n");
+        fields.append("authorization", b"Bearer secret");
+        drop(fields);
+        let fields = Fields::new();
+        assert!(fields.is_empty() && fields.text.is_empty() && fields.text.capacity() > 0);
+    }
+
+    #[test]
+    fn much_memory_is_not_kept() {
+        SPARE.take();
+        let mut fields = Fields::new();
+        fields.append("x-a", &[b'a'; TEXT_BYTES_KEPT]);
+        drop(fields);
+        assert!(SPARE.take().is_empty());
+    }
+
+    proptest! {
+        /// The library's own check of names and values says the same.
+        #[test]
+        fn what_no_field_can_have_is_refused(name in prop::collection::vec(any::<u8>(), 0..8),
+                                             value in prop::collection::vec(any::<u8>(), 0..8)) {
+            let mut fields = Fields::new();
+            let valid = HeaderName::from_bytes(&name).is_ok() && HeaderValue::from_bytes(&value).is_ok();
+            prop_assert_eq!(fields.try_append(&name, &value).is_ok(), valid);
+            prop_assert_eq!(fields.len(), usize::from(valid));
+            if valid {
+                let (kept, said) = fields.iter().next().unwrap();
+                prop_assert_eq!(kept, &*name.to_ascii_lowercase());
+                prop_assert_eq!(said, &*value);
+            }
+        }
+    }
+
+    #[test]
+    fn value_with_a_line_end_never_gets_in() {
+        let mut fields = Fields::new();
+        fields.append("x-a", b"b\r\nset-cookie: c");
+        assert!(fields.is_empty());
+    }
+}

@@ -1,0 +1,18 @@
+//! The heads of messages: a request's, and an answer's.
+//!
+//! Owns how header fields are kept and found: every line in the order in which it came, its name in
+//! lower case, in one piece of memory that is used again. Reading them off a connection is for `server`
+//! and `upstream`. Must always hold: a name is a token, a value has no control characters but tabs, and
+//! nothing of one message is left in the next.
+
+mod fields;
+mod head;
+mod reply;
+
+pub mod names;
+
+pub use fields::{
+    Fields, InvalidField, Repeated, control_characters, is_field_name, is_field_value, name_end,
+};
+pub use head::Head;
+pub use reply::Reply;
