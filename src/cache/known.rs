@@ -3,15 +3,12 @@ use std::rc::Rc;
 
 use jiff::Timestamp;
 
+use super::records::LOOKUPS_MAX;
 use super::{Found, Front, Known, Rates, Records, Unavailable};
 use crate::clock::monotonic;
 use crate::store::TokenStore;
 use crate::telemetry::{CacheResult, Metrics};
 use crate::token::{KeyRing, Record, TextRefusal, TokenDigits};
-
-/// How often a token is looked up that nothing certain can be learned of, because the feed has one
-/// gap after the other.
-const LOOKUPS_MAX: usize = 3;
 
 /// Where one core learns what is known of a token, in the order in which it looks.
 pub struct Sources<'g, S> {

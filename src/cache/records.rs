@@ -25,6 +25,10 @@ pub struct CacheSettings {
     pub lookup_timeout: Duration,
 }
 
+/// How often a token is looked up that nothing certain can be learned of, because the feed has one
+/// gap after the other.
+pub(super) const LOOKUPS_MAX: usize = 3;
+
 /// Whether the token exists cannot be known now. Never a reason to let a request pass.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the store cannot be asked")]
@@ -139,19 +143,20 @@ impl<S: TokenStore> Records<S> {
         id: TokenId,
         found: Found,
     ) -> Result<Option<Instant>, Unavailable> {
-        let now = monotonic();
-        let until = self.believed_until(now);
-        // A deletion may have been lost in a gap since then.
-        if self.freshness.is_fresh(now) && self.generation() == found.generation {
-            return Ok((!self.deleted.contains(id)).then_some(until));
+        for _ in 0..LOOKUPS_MAX {
+            let now = monotonic();
+            let until = self.believed_until(now);
+            let generation = self.generation();
+            // A deletion may have been lost in a gap since then.
+            if self.freshness.is_fresh(now) && generation == found.generation {
+                return Ok((!self.deleted.contains(id)).then_some(until));
+            }
+            let exists = self.find(id, now).await?.is_some();
+            if self.generation() == generation {
+                return Ok(exists.then_some(until));
+            }
         }
-        let generation = self.generation();
-        let exists = self.find(id, now).await?.is_some();
-        if self.generation() == generation {
-            Ok(exists.then_some(until))
-        } else {
-            Err(Unavailable::unsettled())
-        }
+        Err(Unavailable::unsettled())
     }
 
     /// The record as the store has it now, whatever is cached.

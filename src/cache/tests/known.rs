@@ -3,9 +3,10 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::super::{Front, NotKnown, Rates, Records, Sources};
+use super::super::{Found, Front, NotKnown, Rates, Records, Sources};
 use super::store::FakeStore;
 use super::{fresh_records, id, no_limits, now, record};
+use crate::clock::monotonic;
 use crate::telemetry::Metrics;
 use crate::token::{KeyRing, MasterKey, TokenBytes, TokenDigits};
 
@@ -82,6 +83,37 @@ async fn deletion_lost_in_a_gap_during_a_lookup_is_felt() {
                 store.answer(100);
                 assert!(matches!(early.await.unwrap(), Err(NotKnown::Gone)), "{gaps} gaps");
                 assert!(matches!(core.find().await, Err(NotKnown::Gone)), "{gaps} gaps, later");
+            })
+            .await;
+    }
+}
+
+/// The feed has a gap while it is asked whether a token that was found before still exists: it is asked
+/// again, and what the store says then holds.
+#[tokio::test]
+async fn gap_while_it_is_asked_whether_a_token_still_exists_is_no_refusal() {
+    for deleted in [false, true] {
+        let core = Core::new();
+        let before = Found { until: monotonic(), generation: core.records.generation() };
+        core.records.forget_all();
+        let local = tokio::task::LocalSet::new();
+        local
+            .run_until(async {
+                let store = core.records.store();
+                store.hold_back();
+                let asking = tokio::task::spawn_local({
+                    let core = Rc::clone(&core);
+                    async move { core.records.still_exists(id(1), before).await }
+                });
+                store.asked(1).await;
+                core.records.forget_all();
+                if deleted {
+                    store.remove(id(1));
+                }
+                store.answer(100);
+                let exists = asking.await.unwrap().unwrap().is_some();
+                assert_eq!(exists, !deleted);
+                assert!(store.lookups() > 1, "it is asked again");
             })
             .await;
     }
