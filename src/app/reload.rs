@@ -69,10 +69,7 @@ impl Files {
                     tracing::error!(problem, "the configuration cannot be used: the old one holds");
                 }
                 // What is mended next may be a secret that it names for the first time.
-                let named = problems.secret_files().iter();
-                let new = named.filter(|path| !self.paths.contains(path));
-                let paths = self.paths.iter().chain(new).cloned().collect();
-                return self.watch(paths);
+                return problems.secret_files().iter().for_each(|path| self.watch_also(path));
             }
         };
         let changed = self.fixed.changed_in(&config);
@@ -103,6 +100,16 @@ impl Files {
             self.paths = paths;
             self.read = self.versions();
             self.seen.clone_from(&self.read);
+        }
+    }
+
+    /// Looks at this one as well from now on, as if nothing of it had been read: it may have been mended
+    /// since, and once too often does no harm.
+    fn watch_also(&mut self, path: &PathBuf) {
+        if !self.paths.contains(path) {
+            self.paths.push(path.clone());
+            self.read.push(None);
+            self.seen.push(None);
         }
     }
 
