@@ -1,1 +1,175 @@
+use proptest::prelude::*;
 
+use super::answer_head::{
+    AnswerFraming::{self, Chunked, Length, UntilClose},
+    AnswerHead, BadAnswer, Parsed, parse,
+};
+
+const USUAL: &str = "HTTP/1.1 200 OK\r\nDate: today\r\ncontent-type:application/json\r\n\
+                     X-Letta-Run:  a b\t \r\nContent-Length: 2\r\n\r\n";
+
+fn read(bytes: &[u8]) -> Result<Option<(AnswerHead, usize)>, BadAnswer> {
+    Ok(match parse(bytes, false, |_| true)? {
+        Parsed::Final(head, length) => Some((head, length)),
+        Parsed::Partial | Parsed::Interim(_) => None,
+    })
+}
+
+fn fields(head: &AnswerHead) -> Vec<(&str, &str)> {
+    let text = |bytes| std::str::from_utf8(bytes).unwrap();
+    head.fields.iter().map(|(name, value)| (text(name), text(value))).collect()
+}
+
+#[test]
+fn usual_answer_is_read() {
+    let (head, length) = read(format!("{USUAL}[]").as_bytes()).unwrap().unwrap();
+    assert_eq!((head.status.as_u16(), length), (200, USUAL.len()));
+    assert_eq!((head.framing, head.keeps_alive), (Length(2), true));
+    let expected = [
+        ("date", "today"),
+        ("content-type", "application/json"),
+        ("x-letta-run", "a b"),
+        ("content-length", "2"),
+    ];
+    assert_eq!(fields(&head), expected);
+    let Ok(Parsed::Final(head, _)) = parse(USUAL.as_bytes(), false, |name| name == b"date") else {
+        panic!("it is read");
+    };
+    assert_eq!(fields(&head), expected[..1], "only what is wanted is kept");
+}
+
+#[test]
+fn beginning_of_an_answer_may_still_become_one() {
+    for length in 0..USUAL.len() {
+        let begun = parse(&USUAL.as_bytes()[..length], false, |_| true);
+        assert!(matches!(begun, Ok(Parsed::Partial)), "{length}: {begun:?}");
+    }
+}
+
+#[test]
+fn end_of_an_answer_is_told_from_its_head() {
+    let ends: [(&str, AnswerFraming, bool); 10] = [
+        ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", Length(0), true),
+        ("HTTP/1.1 200\r\ncontent-length: 3\r\n\r\n", Length(3), true),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n", Chunked, true),
+        ("HTTP/1.1 200 OK\r\n\r\n", UntilClose, false),
+        ("HTTP/1.1 204 No Content\r\ncontent-length: 9\r\n\r\n", Length(0), true),
+        ("HTTP/1.1 304 \r\n\r\n", Length(0), true),
+        ("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 1\r\n\r\n", Length(1), false),
+        ("HTTP/1.1 200 OK\r\nConnection: Keep-Alive\r\ncontent-length: 1\r\n\r\n", Length(1), true),
+        ("HTTP/1.0 200 OK\r\ncontent-length: 1\r\n\r\n", Length(1), false),
+        ("HTTP/1.0 200 OK\r\n\r\n", UntilClose, false),
+    ];
+    for (text, framing, keeps_alive) in ends {
+        let (head, _) = read(text.as_bytes()).unwrap().unwrap();
+        assert_eq!((head.framing, head.keeps_alive), (framing, keeps_alive), "{text:?}");
+    }
+    let to_head = parse(USUAL.as_bytes(), true, |_| true);
+    assert!(matches!(to_head, Ok(Parsed::Final(head, _)) if head.framing == Length(0)));
+}
+
+#[test]
+fn interim_answer_is_told_apart() {
+    let hints = "HTTP/1.1 103 Early Hints\r\nlink: <x>\r\n\r\n";
+    let parsed = parse(format!("{hints}{USUAL}").as_bytes(), false, |_| true);
+    assert!(matches!(parsed, Ok(Parsed::Interim(length)) if length == hints.len()), "{parsed:?}");
+}
+
+#[test]
+fn what_leaves_doubt_is_no_answer() {
+    let line = |line: &str| format!("{line}\r\ncontent-length: 2\r\n\r\n");
+    let field = |field: &str| format!("HTTP/1.1 200 OK\r\n{field}\r\ncontent-length: 2\r\n\r\n");
+    let heads = [
+        line("HTTP/1.1 20 OK"),
+        line("HTTP/1.1 2000 OK"),
+        line("HTTP/1.1 600 OK"),
+        line("HTTP/1.1 099 OK"),
+        line("HTTP/1.1  200 OK"),
+        line("HTTP/1.1\t200 OK"),
+        line("HTTP/1.2 200 OK"),
+        line("HTTP/2 200 OK"),
+        line("http/1.1 200 OK"),
+        line("HTTP/1.1 200 O\rK"),
+        line("HTTP/1.1 200 O\0K"),
+        line("\r\nHTTP/1.1 200 OK"),
+        field("x"),
+        field(": y"),
+        field("x : y"),
+        field(" x: y"),
+        field("x\ty: z"),
+        field("x(: y"),
+        field("x: y\rz"),
+        field("x: y\r"),
+        field("x: \0"),
+        field("x: \x0b"),
+        field("x: \x7f"),
+        field("x: y\nz: 1"),
+        field("x: y\r\n folded"),
+        "HTTP/1.1 200 OK\ncontent-length: 2\n\n".to_owned(),
+        "SSH-2.0-x".to_owned(),
+        "\x15\x03\x01".to_owned(),
+    ];
+    for head in heads {
+        assert_eq!(read(head.as_bytes()).err(), Some(BadAnswer::Head), "{head:?}");
+    }
+    for ambiguous in [
+        "content-length: 2\r\ncontent-length: 2",
+        "content-length: 2\r\ntransfer-encoding: chunked",
+        "content-length: 02",
+        "content-length: +2",
+        "content-length: 2, 2",
+        "content-length: ",
+        "content-length: 18446744073709551616",
+        "transfer-encoding: gzip, chunked",
+        "transfer-encoding: chunked\r\ntransfer-encoding: chunked",
+    ] {
+        let head = format!("HTTP/1.1 200 OK\r\n{ambiguous}\r\n\r\n");
+        assert_eq!(read(head.as_bytes()).err(), Some(BadAnswer::Length), "{head:?}");
+    }
+    let chunked = b"HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    assert_eq!(read(chunked).err(), Some(BadAnswer::Length));
+    let switched = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n";
+    assert_eq!(read(switched).err(), Some(BadAnswer::SwitchesProtocols));
+}
+
+#[test]
+fn answer_without_end_is_given_up() {
+    let begun = format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(64 << 10));
+    assert_eq!(read(begun.as_bytes()).err(), Some(BadAnswer::TooLarge));
+    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(97));
+    assert_eq!(read(many.as_bytes()).err(), Some(BadAnswer::TooLarge));
+}
+
+/// What another reader makes of a head that ours accepts.
+fn check_against_httparse(bytes: &[u8]) {
+    let Ok(Some((head, length))) = read(bytes) else { return };
+    let mut headers = [httparse::EMPTY_HEADER; 128];
+    let mut answer = httparse::Response::new(&mut headers);
+    let parsed = answer.parse(&bytes[..length]);
+    assert_eq!(parsed, Ok(httparse::Status::Complete(length)), "{}", bytes.escape_ascii());
+    assert_eq!(answer.code, Some(head.status.as_u16()));
+    let theirs = answer.headers.iter().map(|h| (h.name.to_ascii_lowercase().into_bytes(), h.value));
+    let ours = head.fields.iter().map(|(name, value)| (name.to_vec(), value));
+    assert!(theirs.eq(ours), "{}", bytes.escape_ascii());
+}
+
+proptest! {
+    /// Bytes of a good head replaced, left out and put in, by such as matter to a reader.
+    #[test]
+    fn what_is_accepted_reads_the_same_to_another_reader(
+        changes in prop::collection::vec((0..USUAL.len(), 0..3, any::<prop::sample::Index>(), any::<u8>()), 0..4),
+    ) {
+        const MATTER: &[u8] = b"\r\n\t :;,\0\x0b\x7f\x80\"()aA0";
+        let mut bytes = USUAL.as_bytes().to_vec();
+        for (at, how, which, any) in changes {
+            let at = at.min(bytes.len() - 1);
+            let byte = if any < 64 { any } else { *which.get(MATTER) };
+            match how {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                _ => drop(bytes.remove(at)),
+            }
+        }
+        check_against_httparse(&bytes);
+    }
+}
