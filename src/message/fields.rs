@@ -1,8 +1,9 @@
-use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::spare::Spare;
 
 /// The field lines of a message's head, in order (RFC 9110 §5), names in lower case.
 ///
@@ -38,8 +39,6 @@ pub struct InvalidField;
 #[error("the field came more than once")]
 pub struct Repeated;
 
-/// Spare memory of one core.
-const SPARE_MAX: usize = 16;
 /// Memory of more than this is not kept.
 const TEXT_BYTES_KEPT: usize = 8 << 10;
 const LINES_KEPT: usize = 64;
@@ -48,15 +47,14 @@ const TEXT_BYTES_USUAL: usize = 1 << 10;
 const LINES_USUAL: usize = 16;
 
 thread_local! {
-    static SPARE: RefCell<Vec<(Vec<u8>, Vec<Line>)>> = const { RefCell::new(Vec::new()) };
+    static SPARE: Spare<(Vec<u8>, Vec<Line>)> = const { Spare::new() };
 }
 
 impl Fields {
     /// No fields, and room for some.
     #[must_use]
     pub fn new() -> Self {
-        let spare = SPARE.with_borrow_mut(Vec::pop);
-        let (text, lines) = spare.unwrap_or_else(|| {
+        let (text, lines) = Spare::take(&SPARE).unwrap_or_else(|| {
             (Vec::with_capacity(TEXT_BYTES_USUAL), Vec::with_capacity(LINES_USUAL))
         });
         Self { text, lines }
@@ -240,13 +238,7 @@ impl Drop for Fields {
         }
         text.clear();
         lines.clear();
-        // A thread that ends has no spare memory any more.
-        let _ = SPARE.try_with(|spare| {
-            let mut spare = spare.borrow_mut();
-            if spare.len() < SPARE_MAX {
-                spare.push((text, lines));
-            }
-        });
+        Spare::keep(&SPARE, (text, lines));
     }
 }
 
@@ -350,11 +342,11 @@ mod tests {
 
     #[test]
     fn much_memory_is_not_kept() {
-        SPARE.take();
+        while Spare::take(&SPARE).is_some() {}
         let mut fields = Fields::new();
         fields.append("x-a", &[b'a'; TEXT_BYTES_KEPT]);
         drop(fields);
-        assert!(SPARE.take().is_empty());
+        assert!(Spare::take(&SPARE).is_none());
     }
 
     proptest! {

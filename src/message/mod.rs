@@ -8,6 +8,7 @@
 mod fields;
 mod head;
 mod reply;
+mod spare;
 
 pub mod names;
 
@@ -16,3 +17,4 @@ pub use fields::{
 };
 pub use head::Head;
 pub use reply::Reply;
+pub(crate) use spare::Spare;

@@ -1,4 +1,3 @@
-use std::cell::RefCell;
 use std::pin::Pin;
 
 use bytes::Bytes;
@@ -6,6 +5,7 @@ use http::{HeaderValue, Method};
 use http_body::Body;
 
 use super::error::BodyError;
+use crate::message::Spare;
 
 /// A request in the bytes in which it is sent. Each part is checked as it is added: what two servers
 /// could read differently is never written.
@@ -39,11 +39,9 @@ pub struct Unsendable;
 const HEAD_BYTES: usize = 4 << 10;
 /// Memory of more than this is not kept.
 const HEAD_BYTES_KEPT: usize = 32 << 10;
-/// Spare memory of one core.
-const SPARE_MAX: usize = 16;
 
 thread_local! {
-    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static SPARE: Spare<Vec<u8>> = const { Spare::new() };
 }
 
 /// Its memory is used again, with nothing in it.
@@ -54,13 +52,7 @@ impl Drop for OutgoingRequest {
             return;
         }
         head.clear();
-        // A thread that ends has no spare memory any more.
-        let _ = SPARE.try_with(|spare| {
-            let mut spare = spare.borrow_mut();
-            if spare.len() < SPARE_MAX {
-                spare.push(head);
-            }
-        });
+        Spare::keep(&SPARE, head);
     }
 }
 
@@ -77,8 +69,7 @@ impl OutgoingRequest {
         if !target.starts_with('/') || target.bytes().fold(false, |any, byte| any | odd(byte)) {
             return Err(Unsendable);
         }
-        let spare = SPARE.with_borrow_mut(Vec::pop);
-        let mut head = spare.unwrap_or_else(|| Vec::with_capacity(HEAD_BYTES));
+        let mut head = Spare::take(&SPARE).unwrap_or_else(|| Vec::with_capacity(HEAD_BYTES));
         for part in [method.as_str().as_bytes(), b" ", target.as_bytes(), b" HTTP/1.1\r\nhost: "] {
             head.extend_from_slice(part);
         }
