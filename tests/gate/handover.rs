@@ -229,16 +229,22 @@ impl Drop for Killed {
     }
 }
 
-/// A token that is deleted at the new gate: its stream on the old one, which still drains, ends within
-/// `revocation.max_staleness`. The admin listener speaks of the new one only.
-#[test]
-fn gate_that_drains_behind_another_feels_what_is_deleted_there() {
+/// A gate with a stream that has begun, and the stream's token.
+fn gate_with_a_stream() -> (Recorder, Gate, String, Connection) {
     let recorder = Recorder::with(|_| Reply::stream().event("one"));
     let gate = Gate::start(&recorder);
     let token = mint(&gate, A, &["write_messages"]);
     let call = gate.call("POST", &agent_path(A, "/messages/stream")).token(&token);
     let (_, mut stream) = call.json(&says("x")).start();
     stream.read_until("the first event", |read| read.ends_with("\n\n"));
+    (recorder, gate, token, stream)
+}
+
+/// A token that is deleted at the new gate: its stream on the old one, which still drains, ends within
+/// `revocation.max_staleness`. The admin listener speaks of the new one only.
+#[test]
+fn gate_that_drains_behind_another_feels_what_is_deleted_there() {
+    let (_recorder, gate, token, mut stream) = gate_with_a_stream();
     let mut line = Line::behind(&gate);
     line.hand_over();
     eventually("the earlier gate drains", || line.said("draining") == 1);
@@ -256,12 +262,7 @@ fn gate_that_drains_behind_another_feels_what_is_deleted_there() {
 /// Nobody goes on then, and nobody says otherwise.
 #[test]
 fn gate_that_drains_does_not_say_that_it_goes_on_when_the_next_one_ends() {
-    let recorder = Recorder::with(|_| Reply::stream().event("one"));
-    let gate = Gate::start(&recorder);
-    let token = mint(&gate, A, &["write_messages"]);
-    let call = gate.call("POST", &agent_path(A, "/messages/stream")).token(&token);
-    let (_, mut stream) = call.json(&says("x")).start();
-    stream.read_until("the first event", |read| read.ends_with("\n\n"));
+    let (_recorder, gate, _token, _stream) = gate_with_a_stream();
     let mut silent = Connection::open(gate.public());
     let refused = gate.call("GET", "/v1/agents/");
     assert_eq!(refused.send_on(&mut silent).status, 401);
