@@ -1,5 +1,6 @@
-//! The time. Nothing else in the crate reads a clock: it is passed in, so that tests can move it.
+//! The time: what tokens, records and the feed are held against is told here, so that tests can move it.
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::{Context, Poll, ready};
@@ -19,6 +20,69 @@ pub trait Clock: Send + Sync + 'static {
 #[must_use]
 pub fn monotonic() -> std::time::Instant {
     Instant::now().into_std()
+}
+
+/// Where a core is in the step of the task it is at.
+#[derive(Clone, Copy)]
+enum Step {
+    /// At a task that has no steps.
+    Outside,
+    /// Nobody has asked for the time yet.
+    Begun,
+    /// Somebody has.
+    Timed(Instant),
+}
+
+thread_local! {
+    static STEP: Cell<Step> = const { Cell::new(Step::Outside) };
+}
+
+/// When the step under way first asked for the time: it is read once for all who ask here, since a
+/// reading costs as much as looking a token up. For when something began, and for time limits that are
+/// far longer than a step; not for what a decision rests on. Outside of [`Steps`], the time now.
+#[must_use]
+pub fn step_time() -> Instant {
+    match STEP.get() {
+        Step::Timed(at) => at,
+        Step::Outside => Instant::now(),
+        Step::Begun => {
+            let now = Instant::now();
+            STEP.set(Step::Timed(now));
+            now
+        }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A task in steps: whatever it does between two waits is one.
+    pub struct Steps<F> {
+        #[pin]
+        task: F,
+    }
+}
+
+impl<F: Future> Steps<F> {
+    /// Of this task.
+    pub fn of(task: F) -> Self {
+        Self { task }
+    }
+}
+
+impl<F: Future> Future for Steps<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        /// Ends the step, also when the task panics.
+        struct End;
+        impl Drop for End {
+            fn drop(&mut self) {
+                STEP.set(Step::Outside);
+            }
+        }
+        STEP.set(Step::Begun);
+        let _end = End;
+        self.project().task.poll(cx)
+    }
 }
 
 /// The system's clock with a high-water mark: a clock that is set back stands still until it has
@@ -74,14 +138,15 @@ impl Clock for ManualClock {
 #[derive(Debug)]
 pub struct MovingDeadline {
     at: Instant,
-    timer: Pin<Box<Sleep>>,
+    /// Set when it is first waited for: most deadlines have moved on by then.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl MovingDeadline {
     /// A deadline at this moment.
     #[must_use]
     pub fn new(at: Instant) -> Self {
-        Self { at, timer: Box::pin(sleep_until(at)) }
+        Self { at, timer: None }
     }
 
     /// When it is.
@@ -97,21 +162,24 @@ impl MovingDeadline {
 
     /// Ready when it has passed.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.at < self.timer.deadline() {
-            self.timer.as_mut().reset(self.at);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(self.at)));
+        if self.at < timer.deadline() {
+            timer.as_mut().reset(self.at);
         }
         loop {
-            ready!(self.timer.as_mut().poll(cx));
-            if self.timer.deadline() >= self.at {
+            ready!(timer.as_mut().poll(cx));
+            if timer.deadline() >= self.at {
                 return Poll::Ready(());
             }
-            self.timer.as_mut().reset(self.at);
+            timer.as_mut().reset(self.at);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// the system's clock has been set back by an hour.
@@ -122,6 +190,25 @@ mod tests {
         clock.latest_milliseconds.store(ahead.as_millisecond(), Ordering::Relaxed);
         assert_eq!(clock.now().as_millisecond(), ahead.as_millisecond());
         assert_eq!(clock.now().as_millisecond(), ahead.as_millisecond());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_stands_still_within_a_step_and_goes_on_in_the_next() {
+        let task = async {
+            let first = step_time();
+            tokio::time::advance(Duration::from_secs(1)).await;
+            let second = step_time();
+            // Moves the clock without ending the step.
+            let mut advance = std::pin::pin!(tokio::time::advance(Duration::from_secs(1)));
+            let polled = advance.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop()));
+            assert!(Instant::now() > second, "{polled:?}");
+            assert_eq!(step_time(), second);
+            second.duration_since(first)
+        };
+        assert_eq!(Steps::of(task).await, Duration::from_secs(1));
+        let outside = step_time();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_ne!(step_time(), outside);
     }
 
     /// and set forward, it goes on from there.

@@ -15,6 +15,7 @@ use super::assemble::Assembled;
 use super::running::{LAST_WORDS, StartError, spawn_thread};
 use super::serving::Serving;
 use crate::cache::Cut;
+use crate::clock::Steps;
 use crate::decision_api;
 use crate::server::{self, Accepted, Buffers, ConnectionCount};
 use crate::tls;
@@ -142,7 +143,7 @@ impl Worker {
         loop {
             let (stream, address, accepted) = server::accept(&listener, &self.connections).await;
             self.open.set(self.open.get() + 1);
-            spawn_local(Rc::clone(&self).serve(stream, address, accepted, answers));
+            spawn_local(Steps::of(Rc::clone(&self).serve(stream, address, accepted, answers)));
         }
     }
 

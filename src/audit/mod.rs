@@ -94,18 +94,19 @@ pub struct TraceFacts {
 }
 
 impl RequestEvent {
-    /// The event of a request whose head has been read at this time: just now.
+    /// The event of a request whose head has been read at this time, which is also told by the clock
+    /// on the wall.
     #[must_use]
     pub fn begin(
         metrics: Arc<Metrics>,
-        at: Timestamp,
+        (began, at): (Instant, Timestamp),
         request_id: RequestId,
         method: http::Method,
         client: Rc<str>,
     ) -> Self {
         Self {
             metrics,
-            began: Instant::now(),
+            began,
             began_at: at,
             request_id,
             method,
@@ -335,7 +336,12 @@ impl Finished<'_> {
             fields.text(name!("deny.parameter"), &legible(name, PATH_LENGTH_MAX));
         }
         if let Some(detail) = &event.detail {
-            fields.text(name!("deny.detail"), &legible(detail, DETAIL_LENGTH_MAX));
+            let detail = match detail {
+                // The gate's own words alone.
+                Cow::Borrowed(own) => Cow::Borrowed(*own),
+                Cow::Owned(any) => legible(any, DETAIL_LENGTH_MAX),
+            };
+            fields.text(name!("deny.detail"), &detail);
         }
         fields.number(name!("http.response.status_code"), event.status.into());
         if let Some(status) = event.upstream_status {

@@ -2,18 +2,30 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use governor::clock::{Clock as _, MonotonicClock};
+use governor::clock::Clock;
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use moka::sync::Cache;
 
+use crate::clock::step_time;
 use crate::token::{AccountName, Record, TokenId, TokenLimits};
 
-type Limiter =
-    RateLimiter<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<std::time::Instant>>;
+type Limiter = RateLimiter<NotKeyed, InMemoryState, StepClock, NoOpMiddleware<Instant>>;
+
+/// The time of the step under way: allowances come back over seconds.
+#[derive(Clone, Copy, Debug)]
+struct StepClock;
+
+impl Clock for StepClock {
+    type Instant = Instant;
+
+    fn now(&self) -> Instant {
+        step_time().into_std()
+    }
+}
 
 /// A token unused for so long has its whole allowance again, and need not be remembered.
 const REMEMBERED: Duration = Duration::from_mins(2);
@@ -113,7 +125,7 @@ impl Rates {
         TokenRate(self.limits_of(record).requests_per_minute.map(|per_minute| {
             let full = || {
                 let quota = Quota::per_minute(per_minute);
-                Arc::new(RateLimiter::direct_with_clock(quota, MonotonicClock))
+                Arc::new(RateLimiter::direct_with_clock(quota, StepClock))
             };
             let limiter = self.by_token.get_with((record.id, per_minute), full);
             Shared { limiter, per_minute, gates: Arc::clone(&self.gates) }
@@ -139,7 +151,7 @@ impl TokenRate {
             }
         };
         taken.map_err(|not_until| {
-            let wait = not_until.wait_time_from(MonotonicClock.now());
+            let wait = not_until.wait_time_from(StepClock.now());
             RateLimited { retry_after_seconds: wait.as_secs() + 1 }
         })
     }

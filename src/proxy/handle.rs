@@ -17,6 +17,7 @@ use super::{cors, forward, reply};
 use crate::answer::RequestId;
 use crate::audit::{Operation, RequestEvent, TraceFacts};
 use crate::cache::{Cut, Known, NewStream, StreamLease};
+use crate::clock::step_time;
 use crate::message::names::{CONNECTION, CONTENT_TYPE, HOST, X_REQUEST_ID};
 use crate::message::{Fields, Head, Reply};
 use crate::policy::{Denial, Permit};
@@ -88,7 +89,9 @@ impl<'a> Line<'a> {
         let metrics = std::sync::Arc::clone(&core.gate.metrics);
         let now = core.gate.clock.now();
         let method = head.method.clone();
-        let mut event = RequestEvent::begin(metrics, now, request_id, method, connection.client());
+        let began = (step_time().into_std(), now);
+        let mut event =
+            RequestEvent::begin(metrics, began, request_id, method, connection.client());
         event.activity.clone_from(&core.gate.activity);
         event.traced = request_id.is_traced().then(|| Box::new(facts(core, connection, head)));
         Self {

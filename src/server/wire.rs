@@ -19,7 +19,7 @@ use super::body::BrokenBody;
 use super::chunked::ChunkedFraming;
 use super::head::{Framing, HeadEnd, Malformed, RequestHead, end_of_head, read_head};
 use super::settings::ConnectionSettings;
-use crate::clock::MovingDeadline;
+use crate::clock::{MovingDeadline, step_time};
 
 /// Bytes read from a socket at once.
 const READ_BYTES: usize = 16 << 10;
@@ -79,7 +79,7 @@ pub(super) enum Next {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) fn new(stream: S, settings: ConnectionSettings, buffers: Rc<Buffers>) -> Self {
-        let deadline = MovingDeadline::new(Instant::now() + settings.header_timeout);
+        let deadline = MovingDeadline::new(step_time() + settings.header_timeout);
         Self {
             stream,
             settings,
@@ -103,7 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         if self.held.is_empty() {
             self.held = BytesMut::new();
         }
-        self.deadline.set(Instant::now() + self.settings.keep_alive_timeout);
+        self.deadline.set(step_time() + self.settings.keep_alive_timeout);
     }
 
     /// A request that has not begun yet must begin until then, if it had longer.
@@ -182,7 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
         if self.scanned == 0 {
             // Its first bytes: from now on it has the time of a head.
-            let late = Instant::now() + self.settings.header_timeout;
+            let late = step_time() + self.settings.header_timeout;
             self.deadline.set(self.deadline.at().min(late));
         }
         self.scanned = bytes.len();

@@ -2,16 +2,18 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::HeaderValue;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::answer_body::AnswerBody;
 use super::error::{Failure, UpstreamError};
 use super::exchange::{Answered, Connection, Exchange, Failed};
 use super::request::{Framing, OutgoingRequest};
 use super::wire::Wire;
+use crate::clock::step_time;
 use crate::config::{Upstream, is_metadata_address};
 use crate::message::Reply;
 use crate::telemetry::Metrics;
@@ -81,7 +83,7 @@ impl Client {
         wanted: impl Fn(&[u8]) -> bool,
     ) -> Result<Reply<AnswerBody>, UpstreamError> {
         let framing = request.finish();
-        let now = Instant::now();
+        let now = step_time();
         if let Some(mut connection) = self.take_idle(now) {
             self.metrics.upstream_reuses.inc();
             match self.exchange(&mut connection, &mut request, framing, &wanted).await {
@@ -161,7 +163,7 @@ impl Client {
     pub(super) fn put_back(&self, connection: Box<Connection>) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.settings.idle_connections_max {
-            idle.push(Idle { connection, since: Instant::now() });
+            idle.push(Idle { connection, since: step_time() });
         }
     }
 

@@ -16,7 +16,7 @@ use super::answer_head::{AnswerHead, BadAnswer, HEAD_BYTES_MAX, Parsed, parse};
 use super::error::{BodyError, Failure};
 use super::request::{Framing, OutgoingBody, OutgoingRequest};
 use super::wire::Wire;
-use crate::clock::MovingDeadline;
+use crate::clock::{MovingDeadline, step_time};
 use crate::config::Upstream;
 
 /// Bytes read at once.
@@ -200,7 +200,7 @@ impl<'c> Exchange<'c> {
         let mut take = |bytes: &[u8]| take_head(bytes, answers_head_request, &mut interim, &wanted);
         // The beginning of a head that is not whole yet.
         let mut kept = BytesMut::new();
-        let late = Instant::now() + self.first_byte_timeout;
+        let late = step_time() + self.first_byte_timeout;
         self.connection.deadline.set(late);
         poll_fn(|cx| {
             loop {
