@@ -1,5 +1,6 @@
 use std::fmt::{self, Write as _};
 use std::io;
+use std::marker::PhantomData;
 
 use jiff::Timestamp;
 use tracing::field::{Field, Visit};
@@ -23,9 +24,19 @@ pub(super) struct Line {
 impl Line {
     pub(super) fn write(&mut self, now: Timestamp, event: &Event<'_>, format: LogFormat) {
         let metadata = event.metadata();
-        self.begin(now, *metadata.level(), metadata.target(), format);
-        event.record(&mut Fields { text: &mut self.text, format });
-        self.end(format);
+        let (level, target) = (*metadata.level(), metadata.target());
+        match format {
+            LogFormat::Json => {
+                self.begin::<Json>(now, level, target);
+                event.record(&mut Fields::<Json>::new(&mut self.text));
+                self.end::<Json>();
+            }
+            LogFormat::Text => {
+                self.begin::<Text>(now, level, target);
+                event.record(&mut Fields::<Text>::new(&mut self.text));
+                self.end::<Text>();
+            }
+        }
     }
 
     pub(super) fn write_request(
@@ -34,42 +45,42 @@ impl Line {
         event: &Finished<'_>,
         format: LogFormat,
     ) {
-        self.begin(now, Level::INFO, Finished::TARGET, format);
-        event.record(&mut Fields { text: &mut self.text, format });
-        self.end(format);
+        match format {
+            LogFormat::Json => self.write_request_in::<Json>(now, event),
+            LogFormat::Text => self.write_request_in::<Text>(now, event),
+        }
     }
 
-    fn begin(&mut self, now: Timestamp, level: Level, target: &str, format: LogFormat) {
+    fn write_request_in<F: Format>(&mut self, now: Timestamp, event: &Finished<'_>) {
+        self.begin::<F>(now, Level::INFO, Finished::TARGET);
+        event.record(&mut Fields::<F>::new(&mut self.text));
+        self.end::<F>();
+    }
+
+    #[inline]
+    fn begin<F: Format>(&mut self, now: Timestamp, level: Level, target: &str) {
         self.keep_second(now);
         let mut number = itoa::Buffer::new();
         // With a million in front, a digit for each place.
         let micros = number.format(1_000_000 + now.subsec_nanosecond() / 1000);
         let micros = micros.get(1..).unwrap_or_default();
-        let level = level.as_str();
-        let parts = match format {
-            LogFormat::Json => [
-                "{\"timestamp\":\"",
-                &self.second_text,
-                ".",
-                micros,
-                "Z\",\"level\":\"",
-                level,
-                "\",\"target\":\"",
-                target,
-                "\"",
-            ],
-            LogFormat::Text => ["", &self.second_text, ".", micros, "Z ", level, " ", target, ""],
-        };
-        for part in parts {
+        for part in [
+            F::BEFORE_TIME,
+            &self.second_text,
+            ".",
+            micros,
+            F::BEFORE_LEVEL,
+            level.as_str(),
+            F::BEFORE_TARGET,
+            target,
+            F::BEFORE_FIELDS,
+        ] {
             self.text.extend_from_slice(part.as_bytes());
         }
     }
 
-    fn end(&mut self, format: LogFormat) {
-        self.text.extend_from_slice(match format {
-            LogFormat::Json => b"}\n",
-            LogFormat::Text => b"\n",
-        });
+    fn end<F: Format>(&mut self) {
+        self.text.extend_from_slice(F::END);
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -91,23 +102,71 @@ impl Line {
     }
 }
 
-/// Writes an event's fields, each text escaped and cut.
-struct Fields<'a> {
-    text: &'a mut Vec<u8>,
-    format: LogFormat,
+/// How lines are written; a type for each, so that what is fixed in a line is known to the compiler.
+trait Format {
+    const BEFORE_TIME: &str;
+    const BEFORE_LEVEL: &str;
+    const BEFORE_TARGET: &str;
+    const BEFORE_FIELDS: &str;
+    const BEFORE_NAME: &str;
+    const BEFORE_VALUE: &str;
+    const END: &[u8];
+
+    /// What stands before a text of this name.
+    fn before(name: FieldName) -> &'static str;
 }
 
-impl Fields<'_> {
+/// One JSON object a line.
+struct Json;
+
+impl Format for Json {
+    const BEFORE_TIME: &str = "{\"timestamp\":\"";
+    const BEFORE_LEVEL: &str = "Z\",\"level\":\"";
+    const BEFORE_TARGET: &str = "\",\"target\":\"";
+    const BEFORE_FIELDS: &str = "\"";
+    const BEFORE_NAME: &str = ",\"";
+    const BEFORE_VALUE: &str = "\":";
+    const END: &[u8] = b"}\n";
+
+    fn before(name: FieldName) -> &'static str {
+        name.json
+    }
+}
+
+/// For people.
+struct Text;
+
+impl Format for Text {
+    const BEFORE_TIME: &str = "";
+    const BEFORE_LEVEL: &str = "Z ";
+    const BEFORE_TARGET: &str = " ";
+    const BEFORE_FIELDS: &str = "";
+    const BEFORE_NAME: &str = " ";
+    const BEFORE_VALUE: &str = "=";
+    const END: &[u8] = b"\n";
+
+    fn before(name: FieldName) -> &'static str {
+        name.text
+    }
+}
+
+/// Writes an event's fields, each text escaped and cut.
+struct Fields<'a, F> {
+    text: &'a mut Vec<u8>,
+    format: PhantomData<F>,
+}
+
+impl<'a, F: Format> Fields<'a, F> {
+    fn new(text: &'a mut Vec<u8>) -> Self {
+        Self { text, format: PhantomData }
+    }
+
     fn push(&mut self, text: &str) {
         self.text.extend_from_slice(text.as_bytes());
     }
 
     fn name(&mut self, field: &Field) {
-        let (before, after) = match self.format {
-            LogFormat::Json => (",\"", "\":"),
-            LogFormat::Text => (" ", "="),
-        };
-        for part in [before, field.name(), after] {
+        for part in [F::BEFORE_NAME, field.name(), F::BEFORE_VALUE] {
             self.push(part);
         }
     }
@@ -118,20 +177,12 @@ impl Fields<'_> {
         let _ = io::Write::write_fmt(self.text, value);
     }
 
-    /// What stands before a text of this name.
-    fn before(&self, name: FieldName) -> &'static str {
-        match self.format {
-            LogFormat::Json => name.json,
-            LogFormat::Text => name.text,
-        }
-    }
-
     fn escaped(&mut self) -> Escaped<'_> {
         Escaped { text: self.text, left: FIELD_BYTES_MAX }
     }
 }
 
-impl Visit for Fields<'_> {
+impl<F: Format> Visit for Fields<'_, F> {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.name(field);
         self.push("\"");
@@ -159,15 +210,17 @@ impl Visit for Fields<'_> {
     }
 }
 
-impl audit::Fields for Fields<'_> {
+impl<F: Format> audit::Fields for Fields<'_, F> {
+    #[inline]
     fn known(&mut self, name: FieldName, value: &[u8]) {
-        self.push(self.before(name));
+        self.push(F::before(name));
         self.text.extend_from_slice(value);
         self.text.push(b'"');
     }
 
+    #[inline]
     fn list(&mut self, name: FieldName, values: impl Iterator<Item = &'static str>) {
-        self.push(self.before(name));
+        self.push(F::before(name));
         for (index, value) in values.enumerate() {
             if index > 0 {
                 self.text.push(b',');
@@ -177,19 +230,22 @@ impl audit::Fields for Fields<'_> {
         self.text.push(b'"');
     }
 
+    #[inline]
     fn text(&mut self, name: FieldName, value: &str) {
-        self.push(self.before(name));
+        self.push(F::before(name));
         let _ = self.escaped().write_str(value);
         self.text.push(b'"');
     }
 
+    #[inline]
     fn number(&mut self, name: FieldName, value: u64) {
-        self.push(self.before(name).strip_suffix('"').unwrap_or_default());
+        self.push(F::before(name).strip_suffix('"').unwrap_or_default());
         self.push(itoa::Buffer::new().format(value));
     }
 
+    #[inline]
     fn flag(&mut self, name: FieldName, value: bool) {
-        self.push(self.before(name).strip_suffix('"').unwrap_or_default());
+        self.push(F::before(name).strip_suffix('"').unwrap_or_default());
         self.push(if value { "true" } else { "false" });
     }
 }

@@ -1,7 +1,7 @@
 //! Where events go: one line each to standard output, written by a thread of its own.
 //!
 //! A line is put together on the core that has something to say and appended to a buffer; the
-//! writer takes the buffer every few milliseconds. A reader that does not keep up costs lines, never
+//! writer takes the buffer every twenty milliseconds. A reader that does not keep up costs lines, never
 //! requests: beyond the limit lines are dropped and counted.
 
 mod line;
@@ -29,7 +29,7 @@ use self::line::Line;
 /// Bytes that wait to be written; lines beyond are dropped.
 const WAITING_BYTES_MAX: usize = 8 << 20;
 /// How long the writer lets lines gather.
-const GATHERING: Duration = Duration::from_millis(5);
+const GATHERING: Duration = Duration::from_millis(20);
 /// A core's line buffer above this is given back.
 const LINE_BYTES_KEPT: usize = 4 << 10;
 
