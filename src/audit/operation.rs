@@ -1,6 +1,6 @@
 use std::rc::Rc;
 
-use crate::telemetry::OperationCounters;
+use crate::telemetry::{OperationCounters, UNKNOWN};
 
 /// The name of an operation: of the route table, or one of the gate's own.
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ impl Operation {
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
-            Self::Unknown => "unknown",
+            Self::Unknown => UNKNOWN,
             Self::Own(name) => name,
             Self::Routed(counters) => counters.name(),
         }

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-TELEMETRY = (ROOT / "src/telemetry.rs").read_text()
+TELEMETRY = (ROOT / "src/telemetry/mod.rs").read_text()
 REGISTERED = {f"ckgate_{name}" for name in re.findall(r'r\.register(?:_with_unit)?\(\s*"(\w+)"', TELEMETRY)}
 KNOWN = {"ckgate_ready"} | {name + end for name in REGISTERED for end in ("", "_total", "_seconds_bucket")}
 

@@ -1,9 +1,11 @@
 //! The names of metrics, and the handles that move them. Labels come from closed sets: the route
 //! table's operation names and the enums here. Identifiers are never labels.
 
+mod found;
+
 use std::cell::OnceCell;
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -13,6 +15,8 @@ use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+
+use self::found::Found;
 
 /// How a look-up in the caches ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -52,6 +56,9 @@ pub enum Outcome {
     /// It was permitted, and the upstream or the store failed.
     Failed,
 }
+
+/// The operation of a request that names none.
+pub const UNKNOWN: &str = "unknown";
 
 /// Labels of `ckgate_requests_total`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -144,6 +151,9 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     cache_front: Counter,
     refusals: Family<RefusalLabels, Counter>,
+    refusals_found: Found,
+    /// Requests refused before their operation was known, which floods consist of.
+    unknown_refused: OnceLock<Counter>,
     cache: Family<CacheLabels, Counter>,
     streams_cut: Family<RefusalLabels, Counter>,
     shadow_refusals: Family<RefusalLabels, Counter>,
@@ -196,6 +206,8 @@ impl Default for Metrics {
             requests: Family::default(),
             cache_front: cache.get_or_create_owned(&CacheLabels { result: CacheResult::Front }),
             refusals: Family::default(),
+            refusals_found: Found::default(),
+            unknown_refused: OnceLock::new(),
             cache,
             streams_cut: Family::default(),
             shadow_refusals: Family::default(),
@@ -288,8 +300,15 @@ impl Metrics {
 
     /// Counts a request. `operation` is a name of the route table or one of the gate's own.
     pub fn request(&self, operation: &str, outcome: Outcome) {
-        let labels = RequestLabels { operation: operation.to_owned(), outcome };
-        self.requests.get_or_create(&labels).inc();
+        let find = || {
+            let labels = RequestLabels { operation: operation.to_owned(), outcome };
+            self.requests.get_or_create_owned(&labels)
+        };
+        if outcome == Outcome::Refused && operation == UNKNOWN {
+            self.unknown_refused.get_or_init(find).inc();
+        } else {
+            find().inc();
+        }
     }
 
     /// Takes note of how long a request took, from its head to the end of its answer; a traced one is
@@ -301,7 +320,11 @@ impl Metrics {
 
     /// Counts a refusal by its code.
     pub fn refusal(&self, reason: &'static str) {
-        self.refusals.get_or_create(&RefusalLabels { reason }).inc();
+        let find = || self.refusals.get_or_create_owned(&RefusalLabels { reason });
+        match self.refusals_found.get(reason, find) {
+            Some(counter) => counter.inc(),
+            None => find().inc(),
+        };
     }
 
     /// Counts a refusal that shadow mode kept from holding.
