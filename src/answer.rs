@@ -81,6 +81,8 @@ impl fmt::Display for RequestId {
     }
 }
 
+/// Room for the body of a usual error.
+const USUAL_ERROR_BYTES: usize = 320;
 /// Longest message of an error, in characters.
 const MESSAGE_LENGTH_MAX: usize = 1024;
 
@@ -109,30 +111,50 @@ pub fn error(
 /// The body of an error.
 #[must_use]
 pub fn error_body(code: &'static str, message: &str, request_id: RequestId) -> Bytes {
-    let message = with_page(&legible(message, MESSAGE_LENGTH_MAX), code);
-    let request_id = request_id.as_str();
+    body_of_error(code, &legible(message, MESSAGE_LENGTH_MAX), request_id)
+}
+
+/// The body of an error whose message, if it is borrowed, has no caller's words in it.
+pub(crate) fn error_body_of(
+    code: &'static str,
+    message: Cow<'static, str>,
+    request_id: RequestId,
+) -> Bytes {
+    match message {
+        Cow::Borrowed(own) => body_of_error(code, own, request_id),
+        Cow::Owned(any) => error_body(code, &any, request_id),
+    }
+}
+
+fn body_of_error(code: &'static str, message: &str, request_id: RequestId) -> Bytes {
     // Without an early end, the compiler looks at many bytes at once.
     let odd = |byte: u8| !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\');
     if message.bytes().fold(false, |any, byte| any | odd(byte)) {
-        return encode(&ErrorBody { message: &message, code, request_id });
+        let (message, request_id) = (&*with_page(message, code), request_id.as_str());
+        return encode(&ErrorBody { message, code, request_id });
     }
     // Nothing in it has to be escaped, nor in the other two: a refusal should cost little.
-    let parts = [
-        "{\"message\":\"",
-        &message,
-        "\",\"code\":\"",
-        code,
-        "\",\"request_id\":\"",
-        request_id,
-        "\"}",
-    ];
-    parts.concat().into()
+    let mut body = Vec::with_capacity(USUAL_ERROR_BYTES);
+    body.extend_from_slice(b"{\"message\":\"");
+    for part in page_parts(message, code) {
+        body.extend_from_slice(part.as_bytes());
+    }
+    body.extend_from_slice(b"\",\"code\":\"");
+    body.extend_from_slice(code.as_bytes());
+    body.extend_from_slice(b"\",\"request_id\":\"");
+    body.extend_from_slice(request_id.as_bytes());
+    body.extend_from_slice(b"\"}");
+    body.into()
 }
 
 /// A message that ends with the name of the page of `docs::refusals` that says more.
 #[must_use]
 pub fn with_page(message: &str, code: &str) -> String {
-    [message, " [docs: refusals/", code, "]"].concat()
+    page_parts(message, code).concat()
+}
+
+fn page_parts<'t>(message: &'t str, code: &'t str) -> [&'t str; 4] {
+    [message, " [docs: refusals/", code, "]"]
 }
 
 /// A text in which a caller's own words may stand, without the tokens and keys among them: people

@@ -139,7 +139,7 @@ pub(super) async fn identify<'g>(
         return account.map(Caller::ServerKey).ok_or(Refusal::token_invalid("unknown credential"));
     }
     let token = TokenDigits::of(credential);
-    let token = token.ok_or(Refusal::token_invalid("not the text of a token"))?;
+    let token = token.ok_or(Refusal::token_invalid(TextRefusal::Malformed.words()))?;
     let known = find_token(core, &token, now).await?;
     let account = core.gate.accounts.named(&known.record.account);
     let account = account.ok_or(Refusal::token_invalid("its account is no longer configured"))?;
@@ -162,7 +162,7 @@ async fn find_token(
     };
     sources.find(token, now).await.map_err(|not_known| match not_known {
         NotKnown::Text(TextRefusal::Expired) => Refusal::Denied(Denial::TokenExpired),
-        NotKnown::Text(refusal) => Refusal::token_invalid(refusal.to_string()),
+        NotKnown::Text(refusal) => Refusal::token_invalid(refusal.words()),
         NotKnown::Gone => Refusal::token_invalid("no such token: deleted, or never made"),
         NotKnown::Unavailable(error) => Refusal::StoreUnavailable(error),
     })

@@ -190,7 +190,7 @@ impl Refusal {
 
     /// The answer.
     pub(super) fn answer(&self, request_id: RequestId) -> Reply<Bytes> {
-        let body = answer::error_body(self.code(), &self.message(), request_id);
+        let body = answer::error_body_of(self.code(), self.message(), request_id);
         let mut reply = Reply::new(self.status(), body);
         let fields = &mut reply.fields;
         fields.append_fixed(CONTENT_TYPE, "application/json");

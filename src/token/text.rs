@@ -4,6 +4,7 @@
 //! `version (1) ‖ key id (1) ‖ expiry (5, seconds, rounded up) ‖ id (16) ‖ tag (16)`.
 //! 39 bytes are exactly 52 characters: no padding, no spare bits, no second spelling.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine as _;
@@ -27,6 +28,9 @@ pub(super) const TAG_LENGTH: usize = 16;
 const BYTES_LENGTH: usize = SIGNED_LENGTH + TAG_LENGTH;
 /// Characters behind the prefix.
 const DIGITS_LENGTH: usize = TEXT_LENGTH - PREFIX.len();
+
+const NO_TOKEN: &str = "not the text of a token";
+const FORGED: &str = "the tag does not verify";
 
 /// A token's text. Printed nowhere: only the answers of the token API carry it.
 #[derive(Clone)]
@@ -56,7 +60,7 @@ pub struct Verified {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TextRefusal {
     /// Not the shape of a token.
-    #[error("not the text of a token")]
+    #[error("{NO_TOKEN}")]
     Malformed,
     /// Made under a key this gate does not hold (retired, or another deployment's).
     #[error("made under token key {key_id}, which this gate does not hold")]
@@ -65,11 +69,23 @@ pub enum TextRefusal {
         key_id: u8,
     },
     /// The tag does not verify.
-    #[error("the tag does not verify")]
+    #[error("{FORGED}")]
     Forged,
     /// Genuine, and its expiry is past.
     #[error("expired")]
     Expired,
+}
+
+impl TextRefusal {
+    /// What it says, in as fixed words as can be.
+    #[must_use]
+    pub fn words(self) -> Cow<'static, str> {
+        match self {
+            Self::Malformed => NO_TOKEN.into(),
+            Self::Forged => FORGED.into(),
+            Self::UnknownKey { .. } | Self::Expired => self.to_string().into(),
+        }
+    }
 }
 
 impl TokenText {
