@@ -1,11 +1,12 @@
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use dashmap::DashMap;
 use jiff::Timestamp;
-use moka::future::Cache;
 use tokio::sync::Semaphore;
 
 use super::Unavailable;
+use crate::clock::monotonic;
 use crate::policy::WebOrigin;
 use crate::store::{StoreError, TokenStore};
 
@@ -14,14 +15,15 @@ use crate::store::{StoreError, TokenStore};
 /// themselves are always held against their own token.
 const REMEMBERED: Duration = Duration::from_mins(15);
 /// How many origins are remembered.
-const ORIGINS_MAX: u64 = 10_000;
+const ORIGINS_MAX: usize = 10_000;
 /// How many preflights of unknown origins may ask the store at once; the others are refused.
 const LOOKUPS_MAX: usize = 16;
 
 /// The origins that some live token is bound to, as preflights ask for them.
 pub struct BoundOrigins<S> {
     store: Arc<S>,
-    bound: Cache<String, ()>,
+    /// Until when each is remembered. Only whoever can make tokens adds to it.
+    bound: DashMap<String, Instant>,
     lookups: Semaphore,
 }
 
@@ -29,8 +31,7 @@ impl<S: TokenStore> BoundOrigins<S> {
     /// Knows none yet.
     #[must_use]
     pub fn new(store: Arc<S>) -> Self {
-        let bound = Cache::builder().max_capacity(ORIGINS_MAX).time_to_live(REMEMBERED).build();
-        Self { store, bound, lookups: Semaphore::new(LOOKUPS_MAX) }
+        Self { store, bound: DashMap::new(), lookups: Semaphore::new(LOOKUPS_MAX) }
     }
 
     /// Whether a live token is bound to `origin`. "No" is never remembered: the token may be made
@@ -40,21 +41,33 @@ impl<S: TokenStore> BoundOrigins<S> {
         origin: &WebOrigin<'_>,
         now: Timestamp,
     ) -> Result<bool, Unavailable> {
-        if self.was_bound(origin).await {
+        if self.was_bound(origin) {
             return Ok(true);
         }
         let _permit = self.lookups.try_acquire().map_err(|_| Unavailable::overloaded())?;
         let bound = self.store.host_is_bound(origin.matching_bound_hosts(), now).await;
         let bound = bound.map_err(Unavailable::from)?;
         if bound {
-            self.bound.insert(origin.serialised(), ()).await;
+            self.remember(origin.serialised());
         }
         Ok(bound)
     }
 
     /// Whether a preflight lately found `origin` bound. Asks nobody.
-    pub async fn was_bound(&self, origin: &WebOrigin<'_>) -> bool {
-        self.bound.get(&origin.serialised()).await.is_some()
+    #[must_use]
+    pub fn was_bound(&self, origin: &WebOrigin<'_>) -> bool {
+        self.bound.get(&origin.serialised()).is_some_and(|until| monotonic() < *until)
+    }
+
+    fn remember(&self, origin: String) {
+        let now = monotonic();
+        if self.bound.len() >= ORIGINS_MAX {
+            self.bound.retain(|_, until| now < *until);
+        }
+        // When there is no room, the store is asked at each preflight.
+        if self.bound.len() < ORIGINS_MAX {
+            self.bound.insert(origin, now + REMEMBERED);
+        }
     }
 }
 

@@ -99,7 +99,7 @@ impl<'a> Line<'a> {
             Ok(caller) => caller,
             Err(refusal) => {
                 if let OriginHeader::Web(origin) = received.asked.whence.origin {
-                    self.origin_allowed = cors::was_preflighted(gate, &origin).await;
+                    self.origin_allowed = cors::was_preflighted(gate, &origin);
                 }
                 return Err(refusal);
             }

@@ -84,9 +84,9 @@ pub(super) fn vary(answer: &mut Fields) {
 
 /// Whether a request that was refused before its token was known comes from an origin that lately
 /// passed a preflight: then its page may read why.
-pub(super) async fn was_preflighted(gate: &Gate, origin: &WebOrigin<'_>) -> bool {
+pub(super) fn was_preflighted(gate: &Gate, origin: &WebOrigin<'_>) -> bool {
     match gate.rules.preflight {
         Preflight::Any => true,
-        Preflight::LiveOrigins => gate.origins.was_bound(origin).await,
+        Preflight::LiveOrigins => gate.origins.was_bound(origin),
     }
 }
