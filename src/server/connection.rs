@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use http::{Method, Version};
-use http_body::{Body, Frame};
+use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::body::{Arrivals, RequestBody};
 use super::head::{Malformed, RequestHead};
-use super::response::{Answered, BodyFraming, end_body, end_chunk, write_head, write_piece};
+use super::response::{Answered, BodyFraming, end_chunk, write_head};
+use super::sending::Sending;
 use super::settings::ConnectionSettings;
 use super::wire::{Buffers, Next, Wire};
 use crate::message::names::CONNECTION;
@@ -91,10 +92,12 @@ pub async fn serve_connection<IO, S, B>(
         // An error means that whoever could ask is gone: as good as being asked.
         let _ = waiting.wait_for(|draining| *draining).await;
     });
-    let (mut drains, mut is_first) = (false, true);
+    let (mut drains, mut is_first, mut drain_is_awaited) = (false, true, false);
     loop {
         let next = poll_fn(|cx| {
-            if !drains && drain.as_mut().poll(cx).is_ready() {
+            // Awaited once, it wakes this task: until there is news, there is no need to ask again.
+            let is_news = !std::mem::replace(&mut drain_is_awaited, true) || has_news(&draining);
+            if !drains && is_news && drain.as_mut().poll(cx).is_ready() {
                 drains = true;
                 if !is_first {
                     connection.wire.await_head_until(Instant::now() + LAST_REQUEST);
@@ -116,6 +119,11 @@ pub async fn serve_connection<IO, S, B>(
             Err(Gone) => return,
         }
     }
+}
+
+/// Whether there was anything since the receiver was made, when nothing drained. Costs less than a look.
+fn has_news(draining: &watch::Receiver<bool>) -> bool {
+    draining.has_changed().unwrap_or(true)
 }
 
 struct Http1<IO, W> {
@@ -164,7 +172,8 @@ where
             });
             answering.await?
         };
-        let closes = reply.fields.get(CONNECTION) == Some(b"close") || *draining.borrow();
+        let closes = reply.fields.get(CONNECTION) == Some(b"close")
+            || (has_news(draining) && *draining.borrow());
         asked.answered.keeps_alive &= self.wire.is_at_head() && !closes;
         self.send(reply, asked.answered).await?;
         Ok(asked.answered.keeps_alive)
@@ -338,55 +347,6 @@ where
         if buffer.capacity() <= 2 * OUT_BYTES_MAX {
             self.buffers.write.replace(buffer);
         }
-    }
-}
-
-/// An answer's body on its way out.
-struct Sending {
-    framing: BodyFraming,
-    /// A piece that is written by itself.
-    large: Bytes,
-    ended: bool,
-    broken: bool,
-}
-
-impl Sending {
-    fn new(framing: BodyFraming) -> Self {
-        Self { framing, large: Bytes::new(), ended: false, broken: false }
-    }
-
-    fn wants_more(&self) -> bool {
-        !self.ended && self.large.is_empty()
-    }
-
-    fn take<E>(
-        &mut self,
-        frame: Option<Result<Frame<Bytes>, E>>,
-        is_last: bool,
-        out: &mut Vec<u8>,
-    ) {
-        let data = match frame {
-            None => return self.end(out),
-            Some(Err(_)) => return self.break_off(),
-            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-        };
-        let Ok(large) = write_piece(out, &mut self.framing, data) else {
-            return self.break_off();
-        };
-        self.large = large;
-        if is_last && self.large.is_empty() {
-            self.end(out);
-        }
-    }
-
-    fn break_off(&mut self) {
-        self.ended = true;
-        self.broken = true;
-    }
-
-    fn end(&mut self, out: &mut Vec<u8>) {
-        self.ended = true;
-        self.broken |= end_body(out, self.framing).is_err();
     }
 }
 

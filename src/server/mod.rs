@@ -17,6 +17,7 @@ mod http2_head;
 mod listener;
 mod proxy_protocol;
 mod response;
+mod sending;
 mod settings;
 mod tls;
 mod wire;
