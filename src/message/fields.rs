@@ -4,6 +4,7 @@ use std::ops::Range;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::spare::Spare;
+use super::syntax::{is_field_name, is_field_value, lower_name, trim_end, trim_start};
 
 /// The field lines of a message's head, in order (RFC 9110 §5), names in lower case.
 ///
@@ -71,18 +72,20 @@ impl Fields {
         self.text.get(span.start..span.end).unwrap_or_default()
     }
 
-    /// Takes up a line of the head that the text is: its name and value, both looked at before.
-    pub(super) fn take_up(&mut self, name: Range<usize>, value: Range<usize>) -> (&[u8], &[u8]) {
-        if let Some(name) = self.text.get_mut(name.clone()) {
-            name.make_ascii_lowercase();
-        }
+    /// Takes up a line of the head that the text is. Its name, and its value with any white space
+    /// behind it; `None` when it does not begin with a name and a colon.
+    pub(super) fn take_up(&mut self, line: Range<usize>) -> Option<(&[u8], &[u8])> {
+        let text = self.text.get_mut(line.clone())?;
+        let length = lower_name(text)?;
+        let said = trim_start(text.get(length + 1..)?);
+        let start = line.end - said.len();
         let line = Line {
-            name: Span { start: name.start, end: name.end },
-            value: Span { start: value.start, end: value.end },
-            sent: Span { start: 0, end: 0 },
+            name: Span { start: line.start, end: line.start + length },
+            value: Span { start, end: start + trim_end(said).len() },
+            sent: Span { start, end: line.end },
         };
-        self.lines.push(line);
-        (self.text(line.name), self.text(line.value))
+        self.lines.push(Line { sent: Span { start: 0, end: 0 }, ..line });
+        Some((self.text(line.name), self.text(line.sent)))
     }
 
     /// Adds a field of the gate's own. A value that no field can have is left out.
@@ -241,72 +244,6 @@ impl Drop for Fields {
         Spare::keep(&SPARE, (text, lines));
     }
 }
-
-/// Whether a field may have this value: a tab, and everything from the space on but DEL (RFC 9110
-/// §5.5).
-#[must_use]
-pub fn is_field_value(value: &[u8]) -> bool {
-    // Without an early end, the compiler looks at many bytes at once.
-    let odd = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
-    !value.iter().fold(false, |any, byte| any | odd(*byte))
-}
-
-/// How many bytes of a head no field value may have: control characters other than tabs. Where every
-/// line ends in CRLF and each has been counted, there are two of them a line; any other stands within
-/// one.
-#[must_use]
-pub fn control_characters(head: &[u8]) -> usize {
-    let is_one = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
-    // As many at once as a byte can count: so the compiler looks at many at once.
-    let counts = head
-        .chunks(128)
-        .map(|chunk| chunk.iter().fold(0_u8, |count, byte| count + u8::from(is_one(*byte))));
-    counts.map(usize::from).sum()
-}
-
-/// Whether a field may have this name: a token (RFC 9110 §5.6.2).
-#[must_use]
-pub fn is_field_name(name: &[u8]) -> bool {
-    // Looked through to the end: names are short, and usually in order.
-    let of_a_token = |byte: &u8| OF_A_TOKEN.get(usize::from(*byte)).copied().unwrap_or(false);
-    !name.is_empty() && name.iter().fold(true, |all, byte| all & of_a_token(byte))
-}
-
-/// Where the name in a field line ends, if it is one and a colon follows.
-#[must_use]
-pub fn name_end(line: &[u8]) -> Option<usize> {
-    let colon = memchr::memchr(b':', line)?;
-    line.get(..colon).is_some_and(is_field_name).then_some(colon)
-}
-
-const OF_A_TOKEN: [bool; 256] = {
-    let mut of_a_token = [false; 256];
-    let mut rest: &mut [bool] = &mut of_a_token;
-    let mut byte: u8 = 0;
-    while let [place, others @ ..] = rest {
-        *place = byte.is_ascii_alphanumeric()
-            || matches!(
-                byte,
-                b'!' | b'#'
-                    | b'$'
-                    | b'%'
-                    | b'&'
-                    | b'\''
-                    | b'*'
-                    | b'+'
-                    | b'-'
-                    | b'.'
-                    | b'^'
-                    | b'_'
-                    | b'`'
-                    | b'|'
-                    | b'~'
-            );
-        rest = others;
-        byte = byte.wrapping_add(1);
-    }
-    of_a_token
-};
 
 #[cfg(test)]
 mod tests {

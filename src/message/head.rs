@@ -40,9 +40,10 @@ impl Head {
         Self::within(method, version, target.as_bytes(), 0..target.len())
     }
 
-    /// Takes up a line of the head within which this one was made; both parts were looked at.
-    pub(crate) fn take_up(&mut self, name: Range<usize>, value: Range<usize>) -> (&[u8], &[u8]) {
-        self.fields.take_up(name, value)
+    /// Takes up a line of the head within which this one was made. Its name, and its value with any
+    /// white space behind it; `None` when it does not begin with a name and a colon.
+    pub(crate) fn take_up(&mut self, line: Range<usize>) -> Option<(&[u8], &[u8])> {
+        self.fields.take_up(line)
     }
 
     /// Adds a field.

@@ -9,12 +9,14 @@ mod fields;
 mod head;
 mod reply;
 mod spare;
+mod syntax;
 
 pub mod names;
 
-pub use fields::{
-    Fields, InvalidField, Repeated, control_characters, is_field_name, is_field_value, name_end,
-};
+pub use fields::{Fields, InvalidField, Repeated};
 pub use head::Head;
 pub use reply::Reply;
 pub(crate) use spare::Spare;
+pub use syntax::{
+    control_characters, is_field_name, is_field_value, lower_name, name_end, trim_end, trim_start,
+};

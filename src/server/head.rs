@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use http::{Method, Version};
 
-use crate::message::{Head, control_characters, name_end};
+use crate::message::{Head, control_characters, trim_end, trim_start};
 
 /// How large a head may be.
 #[derive(Clone, Copy, Debug)]
@@ -108,11 +108,8 @@ pub fn read_head(bytes: &[u8], limits: HeadLimits) -> Result<RequestHead, Malfor
         if count > limits.headers_max {
             return Err(Malformed::HeadTooLarge);
         }
-        let untrimmed = line.end;
-        let (name, value) = read_field(bytes, line)?;
         // What frames the message has no white space behind it either.
-        let said = bytes.get(value.start..untrimmed).unwrap_or_default();
-        let (name, _) = head.take_up(name, value);
+        let (name, said) = head.take_up(line).ok_or(Malformed::Header)?;
         facts.note(name, said)?;
     }
     // The request line and the empty one have an end as well.
@@ -221,16 +218,6 @@ pub(super) fn is_origin_form(target: &[u8]) -> bool {
     target.first() == Some(&b'/') && !target.iter().fold(false, |any, byte| any | odd(*byte))
 }
 
-/// Where name and value of a header line stand, the value without white space around it.
-fn read_field(bytes: &[u8], line: Range<usize>) -> Result<(Range<usize>, Range<usize>), Malformed> {
-    let text = bytes.get(line.clone()).unwrap_or_default();
-    let colon = name_end(text).ok_or(Malformed::Header)?;
-    let value = text.get(colon + 1..).unwrap_or_default();
-    let value = trim_start(value);
-    let start = line.end - value.len();
-    Ok((line.start..line.start + colon, start..start + trim_end(value).len()))
-}
-
 /// The headers that decide where the message ends, and what comes after it.
 #[derive(Default)]
 struct Facts {
@@ -293,22 +280,6 @@ impl Facts {
         }
         Ok(framing)
     }
-}
-
-fn trim_start(value: &[u8]) -> &[u8] {
-    let mut value = value;
-    while let [b' ' | b'\t', rest @ ..] = value {
-        value = rest;
-    }
-    value
-}
-
-fn trim_end(value: &[u8]) -> &[u8] {
-    let mut value = value;
-    while let [rest @ .., b' ' | b'\t'] = value {
-        value = rest;
-    }
-    value
 }
 
 fn parse_length(digits: &[u8]) -> Option<u64> {

@@ -8,11 +8,11 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::answer_head::{AnswerFraming, BadAnswer, Lines, read_field};
+use super::answer_head::{AnswerFraming, BadAnswer, Lines};
 use super::client::Client;
 use super::error::BodyError;
 use super::exchange::{Connection, READ_BYTES};
-use crate::message::control_characters;
+use crate::message::{control_characters, name_end};
 
 /// A chunk up to this size goes on whole, as the upstream sent it: a client that decodes each chunk
 /// by itself never sees half a character.
@@ -102,9 +102,15 @@ impl AnswerBody {
                     if taken == 0 {
                         return Ok(None);
                     }
-                    let piece = self.held.split_to(taken).freeze();
+                    let is_last = left == taken as u64;
+                    let piece = if is_last && taken == self.held.len() {
+                        // Nothing comes behind it: it is handed on as it is.
+                        std::mem::take(&mut self.held).freeze()
+                    } else {
+                        self.held.split_to(taken).freeze()
+                    };
                     self.at = At::Length(left - taken as u64);
-                    if left == taken as u64 {
+                    if is_last {
                         self.end();
                     }
                     return Ok(Some(piece));
@@ -195,7 +201,7 @@ impl AnswerBody {
                 self.regular &= count == 0;
                 return Ok(true);
             }
-            read_field(line).ok_or(BadAnswer::Chunks)?;
+            name_end(line).ok_or(BadAnswer::Chunks)?;
         }
         Err(BadAnswer::Chunks)
     }

@@ -2,7 +2,9 @@
 
 use http::StatusCode;
 
-use crate::message::{Fields, control_characters, is_field_value, name_end};
+use crate::message::{
+    Fields, control_characters, is_field_value, lower_name, name_end, trim_end, trim_start,
+};
 
 /// Largest head that is accepted, in bytes.
 pub(super) const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -94,10 +96,12 @@ pub(crate) fn parse(
         if count > HEADERS_MAX {
             return Err(BadAnswer::TooLarge);
         }
-        let (name, value) = read_field(line).ok_or(BadAnswer::Head)?;
-        let mut lower = [0; NAME_BYTES_MAX];
-        // A longer one is none of those that could be wanted.
-        let Some(name) = lower_case(name, &mut lower) else { continue };
+        let mut begin = [0; NAME_BYTES_MAX + 1];
+        let Some((name, value)) = read_field(line, &mut begin) else {
+            // A longer name is none of those that could be wanted.
+            name_end(line).ok_or(BadAnswer::Head)?;
+            continue;
+        };
         facts.note(name, value)?;
         if wanted(name) {
             fields.push(name, value);
@@ -163,19 +167,17 @@ fn read_status_line(line: &[u8]) -> Option<(StatusCode, bool)> {
     Some((status, is_http_11))
 }
 
-/// Name and value of a field line, the value without white space around it (RFC 9112 §5). That there are
-/// no control characters in it is for the caller to see to.
-pub(super) fn read_field(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (name, rest) = line.split_at_checked(name_end(line)?)?;
-    Some((name, rest.strip_prefix(b":")?.trim_ascii()))
-}
-
-/// The name in lower case; `None` when it is longer than any that could be wanted.
-fn lower_case<'l>(name: &[u8], lower: &'l mut [u8; NAME_BYTES_MAX]) -> Option<&'l [u8]> {
-    let lower = lower.get_mut(..name.len())?;
-    lower.copy_from_slice(name);
-    lower.make_ascii_lowercase();
-    Some(lower)
+/// Name and value of a field line, the name in lower case; `None` when it does not begin with a name
+/// that fits into `begin`, and a colon. That there are no control characters in it is for the caller to
+/// see to.
+fn read_field<'l>(
+    line: &'l [u8],
+    begin: &'l mut [u8; NAME_BYTES_MAX + 1],
+) -> Option<(&'l [u8], &'l [u8])> {
+    let begin = begin.get_mut(..line.len().min(NAME_BYTES_MAX + 1))?;
+    begin.copy_from_slice(line.get(..begin.len())?);
+    let length = lower_name(begin)?;
+    Some((begin.get(..length)?, trim_end(trim_start(line.get(length + 1..)?))))
 }
 
 #[derive(Default)]

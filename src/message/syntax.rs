@@ -1,0 +1,100 @@
+/// Whether a field may have this value: a tab, and everything from the space on but DEL (RFC 9110
+/// §5.5).
+#[must_use]
+pub fn is_field_value(value: &[u8]) -> bool {
+    // Without an early end, the compiler looks at many bytes at once.
+    let odd = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
+    !value.iter().fold(false, |any, byte| any | odd(*byte))
+}
+
+/// How many bytes of a head no field value may have: control characters other than tabs. Where every
+/// line ends in CRLF and each has been counted, there are two of them a line; any other stands within
+/// one.
+#[must_use]
+pub fn control_characters(head: &[u8]) -> usize {
+    let is_one = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
+    // As many at once as a byte can count: so the compiler looks at many at once.
+    let counts = head
+        .chunks(128)
+        .map(|chunk| chunk.iter().fold(0_u8, |count, byte| count + u8::from(is_one(*byte))));
+    counts.map(usize::from).sum()
+}
+
+/// Whether a field may have this name: a token (RFC 9110 §5.6.2).
+#[must_use]
+pub fn is_field_name(name: &[u8]) -> bool {
+    // Looked through to the end: names are short, and usually in order.
+    let of_a_token =
+        |byte: &u8| OF_A_TOKEN.get(usize::from(*byte)).is_some_and(|lower| *lower != 0);
+    !name.is_empty() && name.iter().fold(true, |all, byte| all & of_a_token(byte))
+}
+
+/// Where the name in a field line ends, if it is one and a colon follows.
+#[must_use]
+pub fn name_end(line: &[u8]) -> Option<usize> {
+    let colon = memchr::memchr(b':', line)?;
+    line.get(..colon).is_some_and(is_field_name).then_some(colon)
+}
+
+/// Brings the name at the beginning of a field line into lower case: its length. `None` when it is no
+/// name, or no colon follows.
+pub fn lower_name(line: &mut [u8]) -> Option<usize> {
+    for (at, byte) in line.iter_mut().enumerate() {
+        match OF_A_TOKEN.get(usize::from(*byte)) {
+            Some(0) | None => return (*byte == b':' && at > 0).then_some(at),
+            Some(lower) => *byte = *lower,
+        }
+    }
+    None
+}
+
+/// A value without the white space before it (RFC 9110 §5.6.3).
+#[must_use]
+pub fn trim_start(value: &[u8]) -> &[u8] {
+    let mut value = value;
+    while let [b' ' | b'\t', rest @ ..] = value {
+        value = rest;
+    }
+    value
+}
+
+/// A value without the white space behind it.
+#[must_use]
+pub fn trim_end(value: &[u8]) -> &[u8] {
+    let mut value = value;
+    while let [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+/// Each character of a token in lower case (RFC 9110 §5.6.2), 0 in the place of every other byte.
+const OF_A_TOKEN: [u8; 256] = {
+    let mut of_a_token = [0; 256];
+    let mut rest: &mut [u8] = &mut of_a_token;
+    let mut byte: u8 = 0;
+    while let [place, others @ ..] = rest {
+        let is_one = byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
+            );
+        *place = if is_one { byte.to_ascii_lowercase() } else { 0 };
+        rest = others;
+        byte = byte.wrapping_add(1);
+    }
+    of_a_token
+};
