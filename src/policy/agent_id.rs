@@ -1,12 +1,17 @@
 use std::fmt;
+use std::num::NonZeroU64;
 
 use super::hex::hex;
 
 /// A well-formed agent id: `agent-` and a lower-case UUID of version 4, variant 1, 42 characters.
 ///
-/// Kept as a number, so that comparing is one instruction and printing yields the one spelling.
+/// Kept as a number, so that comparing costs next to nothing and printing yields the one spelling; in
+/// halves, of which neither can be zero, so that "none" takes no room beside it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct AgentId(u128);
+pub struct AgentId {
+    high: u64,
+    low: NonZeroU64,
+}
 
 /// The text is not an agent id.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -21,7 +26,7 @@ impl AgentId {
     /// Parses an id; only the canonical spelling is one.
     pub fn parse(text: &str) -> Result<Self, InvalidAgentId> {
         let uuid = text.strip_prefix(PREFIX).ok_or(InvalidAgentId)?;
-        parse_uuid4(uuid.as_bytes()).map(Self).ok_or(InvalidAgentId)
+        parse_uuid4(uuid.as_bytes()).and_then(Self::from_u128).ok_or(InvalidAgentId)
     }
 
     /// Appends the one spelling to a path.
@@ -37,7 +42,7 @@ impl AgentId {
     #[must_use]
     pub fn spelled(self) -> [u8; 42] {
         let mut spelled = *b"agent-00000000-0000-0000-0000-000000000000";
-        let digits = hex(self.0);
+        let digits = hex(self.as_u128());
         for (to, from, length) in [(6, 0, 8), (15, 8, 4), (20, 12, 4), (25, 16, 4), (30, 20, 12)] {
             let group = spelled.get_mut(to..to + length).zip(digits.get(from..from + length));
             if let Some((place, group)) = group {
@@ -50,13 +55,19 @@ impl AgentId {
     /// The UUID as a big-endian number; what the store keeps.
     #[must_use]
     pub const fn as_u128(self) -> u128 {
-        self.0
+        (self.high as u128) << 64 | self.low.get() as u128
     }
 
     /// The id with this UUID. `None` when it is not version 4, variant 1.
     #[must_use]
     pub const fn from_u128(uuid: u128) -> Option<Self> {
-        if (uuid >> 76) & 0xf == 4 && (uuid >> 62) & 0b11 == 0b10 { Some(Self(uuid)) } else { None }
+        let (high, low) = ((uuid >> 64) as u64, (uuid & 0xffff_ffff_ffff_ffff) as u64);
+        match NonZeroU64::new(low) {
+            Some(low) if (high >> 12) & 0xf == 4 && low.get() >> 62 == 0b10 => {
+                Some(Self { high, low })
+            }
+            _ => None,
+        }
     }
 }
 

@@ -9,6 +9,8 @@ use std::net::Ipv6Addr;
 
 use url::Host;
 
+use super::host_name::HostName;
+
 /// Longest host name (RFC 1035 §3.1), and so the longest that is looked at.
 const HOST_LENGTH_MAX: usize = 253;
 /// Longest hostname field looked at when a token is made.
@@ -237,36 +239,6 @@ fn is_host_name(name: &str) -> bool {
         && !name.ends_with('.')
 }
 
-/// A host name that was looked through once.
-struct HostName {
-    /// Its length in bytes: to the end, or to the colon before a port.
-    length: usize,
-    /// Whether two hyphens stand side by side, as in every A-label.
-    has_two_hyphens: bool,
-}
-
-impl HostName {
-    /// Reads a host name, perhaps with a dot at its end.
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let mut before = b'.';
-        let mut has_two_hyphens = false;
-        let mut length = 0;
-        for byte in bytes {
-            match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => {}
-                b'-' => has_two_hyphens |= before == b'-',
-                b'.' if before != b'.' => {}
-                b':' => break,
-                _ => return None,
-            }
-            before = *byte;
-            length += 1;
-        }
-        // Nothing but a dot is no name; the first byte was taken for one behind a dot.
-        (length > 0).then_some(Self { length, has_two_hyphens })
-    }
-}
-
 /// The value of an `Origin` header: a serialised web origin (RFC 6454 §6.2), letter case aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WebOrigin<'r> {
@@ -297,7 +269,9 @@ impl<'r> WebOrigin<'r> {
     #[must_use]
     pub fn serialised(&self) -> String {
         let port = Some(self.port).filter(|port| self.scheme.default_port() != *port);
-        serialise(Some(self.scheme), &self.host.to_ascii_lowercase(), port)
+        let mut serialised = serialise(Some(self.scheme), self.host, port);
+        serialised.make_ascii_lowercase();
+        serialised
     }
 
     /// The serialised forms of every bound host that would match: for asking the store whether any

@@ -14,6 +14,7 @@ mod denial;
 mod grant;
 mod hex;
 mod host;
+mod host_name;
 mod json_keys;
 mod owned_id;
 mod path;
