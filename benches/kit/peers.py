@@ -63,7 +63,7 @@ url = "sqlite:{directory}/ckgate.db"
 [tokens]
 keys = [{{ id = 1, file = "{directory}/ckgate.key" }}]
 [limits]
-requests_per_minute_per_token = 0
+requests_per_minute_per_token = 100000000
 keep_alive_timeout = "600s"
 connections_max = 40000
 [streams]

@@ -98,7 +98,8 @@ fn account(
     let enforce = section.boolean("enforce", true);
     let user_id = section.parsed("user_id", user_id);
     let limits = section.section("limits", |section| TokenLimits {
-        requests_per_minute: section.integer_or_none("requests_per_minute", 1..=1_000_000),
+        requests_per_minute: section
+            .integer_or_none("requests_per_minute", 1..=TokenLimits::REQUESTS_PER_MINUTE_MAX),
         concurrent_streams: section.integer_or_none("concurrent_streams", 1..=10_000),
         stream_seconds: section.integer_or_none("stream_seconds", 1..=86_400),
     });

@@ -4,6 +4,7 @@ use super::problem::Place;
 use super::reader::Section;
 use super::{hours, millis, minutes, seconds};
 use crate::policy::Bounds;
+use crate::token::TokenLimits;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -118,7 +119,7 @@ impl Limits {
             requests_per_minute_per_token: section.integer(
                 "requests_per_minute_per_token",
                 600,
-                0..=1_000_000,
+                0..=TokenLimits::REQUESTS_PER_MINUTE_MAX,
             ),
             shared_by: section.word(
                 "shared_by",

@@ -18,6 +18,8 @@ pub struct TokenLimits {
 }
 
 impl TokenLimits {
+    /// The most requests a minute that can be said; more than one machine serves.
+    pub const REQUESTS_PER_MINUTE_MAX: u32 = 100_000_000;
     /// Nothing of its own.
     pub const NONE: Self =
         Self { requests_per_minute: None, concurrent_streams: None, stream_seconds: None };

@@ -84,7 +84,11 @@ fn parse(body: &[u8]) -> Result<CreateBody, Rejection> {
 fn limits(limits: Option<TokenLimits>) -> Result<TokenLimits, Rejection> {
     let limits = limits.unwrap_or(TokenLimits::NONE);
     for (name, limit, most) in [
-        ("limits.requests_per_minute", limits.requests_per_minute, 1_000_000),
+        (
+            "limits.requests_per_minute",
+            limits.requests_per_minute,
+            TokenLimits::REQUESTS_PER_MINUTE_MAX,
+        ),
         ("limits.concurrent_streams", limits.concurrent_streams, 10_000),
         ("limits.stream_seconds", limits.stream_seconds, 86_400),
     ] {

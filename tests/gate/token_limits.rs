@@ -193,7 +193,7 @@ fn limits_that_make_no_sense_are_refused_by_name() {
     let gate = Gate::before_letta();
     for (limits, named) in [
         (json!({"requests_per_minute": 0}), "limits.requests_per_minute"),
-        (json!({"requests_per_minute": 1_000_001}), "limits.requests_per_minute"),
+        (json!({"requests_per_minute": 100_000_001}), "limits.requests_per_minute"),
         (json!({"concurrent_streams": 0}), "limits.concurrent_streams"),
         (json!({"concurrent_streams": 10_001}), "limits.concurrent_streams"),
         (json!({"stream_seconds": 86_401}), "limits.stream_seconds"),
