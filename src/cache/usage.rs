@@ -1,5 +1,5 @@
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -24,10 +24,11 @@ struct Counted {
     last_used_at: Cell<Option<Timestamp>>,
 }
 
-/// What all cores have counted, on its way to the store.
+/// What all cores have counted, on its way to the store, in the order in which stores keep it: written in
+/// any other, nearly every row is on a page of its own.
 #[derive(Debug, Default)]
 pub struct UsageBook {
-    waiting: Mutex<HashMap<(TokenId, Permission), (u64, Timestamp)>>,
+    waiting: Mutex<BTreeMap<(TokenId, Permission), (u64, Timestamp)>>,
 }
 
 impl CoreUsage {
@@ -66,19 +67,21 @@ impl UsageBook {
         }
     }
 
-    /// Takes at most so many pairs.
+    /// Takes at most so many pairs, the first in order.
     #[must_use]
     pub fn take(&self, pairs_max: usize) -> Vec<Usage> {
         let mut waiting = self.waiting();
-        let keys: Vec<_> = waiting.keys().take(pairs_max).copied().collect();
-        let take = |(id, permission)| {
-            let (requests, last_used_at) = waiting.remove(&(id, permission))?;
-            Some(Usage { id, permission, requests, last_used_at })
+        let first = std::iter::from_fn(|| waiting.pop_first()).take(pairs_max);
+        let usage = |((id, permission), (requests, last_used_at))| Usage {
+            id,
+            permission,
+            requests,
+            last_used_at,
         };
-        keys.into_iter().filter_map(take).collect()
+        first.map(usage).collect()
     }
 
-    fn waiting(&self) -> MutexGuard<'_, HashMap<(TokenId, Permission), (u64, Timestamp)>> {
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<(TokenId, Permission), (u64, Timestamp)>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
