@@ -51,8 +51,9 @@ enum Answers {
 
 /// One core at work.
 pub(super) struct Worker {
-    /// What the next request is judged by.
+    /// What the next request is judged by, unless there is something newer.
     serving: RefCell<Rc<Serving>>,
+    assembled: RefCell<watch::Receiver<Arc<Assembled>>>,
     pub(super) buffers: Rc<Buffers>,
     pub(super) draining: watch::Receiver<bool>,
     connections: Arc<ConnectionCount>,
@@ -64,12 +65,14 @@ pub(super) fn start(seed: Seed) -> Result<JoinHandle<()>, StartError> {
     spawn_thread(format!("ckgate-{}", seed.number), move |runtime| {
         let Seed { mut assembled, connections, draining, drain_timeout, .. } = seed;
         let first = Arc::clone(&assembled.borrow_and_update());
+        let news = assembled.clone();
         if first.identities.is_some() || first.upstream_tls.is_some() {
             tls::warm_up();
         }
         let Some(serving) = Serving::of(first) else { return };
         let worker = Rc::new(Worker {
             serving: RefCell::new(Rc::new(serving)),
+            assembled: RefCell::new(assembled),
             buffers: Rc::default(),
             draining,
             connections,
@@ -87,7 +90,7 @@ pub(super) fn start(seed: Seed) -> Result<JoinHandle<()>, StartError> {
             (seed.decision_grpc, Answers::DecisionGrpc),
         ];
         runtime.block_on(async {
-            spawn_local(Rc::clone(&worker).follow(assembled));
+            spawn_local(Rc::clone(&worker).follow(news));
             worker.run(listeners, drain_timeout).await;
         });
     })
@@ -185,19 +188,27 @@ impl Worker {
         }
     }
 
-    /// What requests are judged by from now on. Whoever serves one keeps it to the request's end.
+    /// What requests are judged by from now on. Whoever serves one keeps it to the request's end. Each
+    /// asks for it anew: when a configuration is said to hold, it holds on every core.
     pub(super) fn serving(&self) -> Rc<Serving> {
+        if self.assembled.borrow().has_changed().unwrap_or(false) {
+            self.take_up();
+        }
         Rc::clone(&self.serving.borrow())
     }
 
-    /// Takes up each new configuration.
-    async fn follow(self: Rc<Self>, mut assembled: watch::Receiver<Arc<Assembled>>) {
-        while assembled.changed().await.is_ok() {
-            let next = Serving::of(Arc::clone(&assembled.borrow_and_update()));
-            if let Some(next) = next {
-                self.serving().core.tell_usage();
-                *self.serving.borrow_mut() = Rc::new(next);
-            }
+    fn take_up(&self) {
+        let next = Serving::of(Arc::clone(&self.assembled.borrow_mut().borrow_and_update()));
+        if let Some(next) = next {
+            self.serving.borrow().core.tell_usage();
+            *self.serving.borrow_mut() = Rc::new(next);
+        }
+    }
+
+    /// Lets go of an old configuration also where no request comes.
+    async fn follow(self: Rc<Self>, mut news: watch::Receiver<Arc<Assembled>>) {
+        while news.changed().await.is_ok() {
+            drop(self.serving());
         }
     }
 }

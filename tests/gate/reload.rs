@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use serde_json::json;
 
 use crate::harness::{
-    A, Call, Gate, ORIGIN, Recorder, SERVER_KEY, TOKENS, agent_path, count, edit, eventually,
-    field, hang_up, mint, replace, says, section,
+    A, Call, Connection, Gate, ORIGIN, Recorder, SERVER_KEY, TOKENS, agent_path, count, edit,
+    eventually, field, hang_up, mint, replace, says, section,
 };
 
 const NEW_KEY: &str = "sk-let-test0server0key0of0the0next00account0000";
@@ -46,6 +46,29 @@ fn accounts_limits_cors_and_routes_hold_anew_after_a_signal() {
     assert_eq!(read().send().code(), "route_not_allowed");
     let long = gate.call("GET", &format!("/v1/{}", "a".repeat(400))).token(&token);
     assert_eq!(long.send().status, 414);
+}
+
+/// Once it is said to hold: also on a core that has not woken since.
+#[test]
+fn new_configuration_holds_for_the_next_request_on_every_core() {
+    let recorder = Recorder::start();
+    let gate = Gate::start_with(&recorder, &[("server.workers", 8.into())]);
+    let token = mint(&gate, A, &["read_messages"]);
+    // Connections stay with the core that accepted them.
+    let mut kept: Vec<_> = (0..24).map(|_| Connection::open(gate.public())).collect();
+    for round in 0..20 {
+        let (without_origin, status) =
+            if round % 2 == 0 { ("refuse", 403) } else { ("allow", 200) };
+        edit(&gate, |table| {
+            let section = section(table, "hostname");
+            section.insert("without_origin".to_owned(), without_origin.into());
+        });
+        hang_up(&gate);
+        let read = gate.call("GET", &agent_path(A, "/messages")).bearer(&token);
+        for connection in &mut kept {
+            assert_eq!(read.send_on(connection).status, status, "round {round}");
+        }
+    }
 }
 
 #[test]
