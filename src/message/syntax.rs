@@ -98,3 +98,24 @@ const OF_A_TOKEN: [u8; 256] = {
     }
     of_a_token
 };
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn name_is_the_same_in_lower_case(line in "[ -~\t]{0,3}[A-Za-z0-9!#_-]{0,6}[ -~\t\x00]{0,3}:?[ -~]{0,3}") {
+            let mut lower = line.clone().into_bytes();
+            let length = lower_name(&mut lower);
+            prop_assert_eq!(length, name_end(line.as_bytes()));
+            if let Some(length) = length {
+                let name = line.as_bytes()[..length].to_ascii_lowercase();
+                prop_assert_eq!(&lower[..length], name);
+                prop_assert_eq!(&lower[length..], &line.as_bytes()[length..]);
+            }
+        }
+    }
+}
