@@ -79,13 +79,10 @@ impl Fields {
         let length = lower_name(text)?;
         let said = trim_start(text.get(length + 1..)?);
         let start = line.end - said.len();
-        let line = Line {
-            name: Span { start: line.start, end: line.start + length },
-            value: Span { start, end: start + trim_end(said).len() },
-            sent: Span { start, end: line.end },
-        };
-        self.lines.push(Line { sent: Span { start: 0, end: 0 }, ..line });
-        Some((self.text(line.name), self.text(line.sent)))
+        let name = Span { start: line.start, end: line.start + length };
+        let value = Span { start, end: start + trim_end(said).len() };
+        self.lines.push(Line { name, value, sent: Span { start: 0, end: 0 } });
+        Some((self.text(name), self.text(Span { start, end: line.end })))
     }
 
     /// Adds a field of the gate's own. A value that no field can have is left out.
