@@ -38,8 +38,9 @@ thread_local! {
 }
 
 /// When the step under way first asked for the time: it is read once for all who ask here, since a
-/// reading costs as much as looking a token up. For when something began, and for time limits that are
-/// far longer than a step; not for what a decision rests on. Outside of [`Steps`], the time now.
+/// reading costs as much as looking a token up. For when something began, and for what goes by times far
+/// longer than a step (deadlines, allowances a minute); not for whether a token may still be believed to
+/// exist. Outside of [`Steps`], the time now.
 #[must_use]
 pub fn step_time() -> Instant {
     match STEP.get() {
