@@ -57,7 +57,7 @@ impl<S: TokenStore> StreamKeeper<S> {
             return;
         }
         let tokens = self.streams.tokens();
-        self.held.retain(|held, _| tokens.iter().any(|(token, _)| token == held));
+        self.held.retain(|held, _| tokens.binary_search_by_key(held, |(token, _)| *token).is_ok());
         for (token, until) in tokens {
             let held = self.held.entry(token).or_insert(Held { until, asked: false });
             held.until = held.until.max(until);
