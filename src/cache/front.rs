@@ -1,20 +1,33 @@
+use std::cell::Cell;
+use std::iter;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{CoreUsage, Limits, Rates, TokenRate};
 use crate::token::{Record, TokenDigits};
 
-/// Slots of one core's front cache. A power of two.
-const SLOTS: usize = 4096;
+/// Most sets of one core, of 64 bytes each.
+const SETS_MAX: u64 = 1 << 20;
+/// Sets that are allocated together, when the first of them is needed.
+const SEGMENT: usize = 256;
 
-/// One core's own small cache of verified tokens, in front of the shared one: no lock, no counter
+/// One core's own cache of verified tokens, in front of the shared one: no lock, no counter,
 /// nothing to decode and no tag to compute. Keyed by a token's whole text, tag included, compared in
 /// constant time: only a token that has been verified here is found here.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Front {
-    slots: Vec<Option<Slot>>,
-    generation: u64,
+    /// Each empty until a token is kept in it.
+    segments: Vec<Vec<Set>>,
+    lifetime: Duration,
 }
+
+/// Tokens that share a place, the newest first, each with a mark by which to tell it from the others: among a
+/// million tokens each look is at memory that nothing has touched lately, so the one line of 64 bytes has to
+/// say where to look next.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Set([Option<(u32, Rc<Known>)>; 4]);
 
 /// How certain it is that a record exists.
 #[derive(Clone, Copy, Debug)]
@@ -28,8 +41,13 @@ pub struct Found {
 /// A token that has been verified: its record, and how fast it may ask.
 #[derive(Debug)]
 pub struct Known {
+    token: TokenDigits,
+    /// The epoch of the deleted ids at which this record was last seen not to be among them.
+    epoch: Cell<u64>,
+    /// When it was looked up.
+    since: Instant,
     /// The record.
-    pub record: Record,
+    pub record: Arc<Record>,
     /// How much may be asked with it, wherever that is said.
     pub limits: Limits,
     /// Shared by all cores.
@@ -40,83 +58,117 @@ pub struct Known {
     pub usage: CoreUsage,
 }
 
+/// The moment at which a token was looked up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    /// When.
+    pub(super) now: Instant,
+    /// The epoch of the deleted ids, read before the record was found not to be among them.
+    pub(super) epoch: u64,
+    /// The generation of the shared cache.
+    pub(super) generation: u64,
+}
+
 impl Known {
-    /// What is known of a record that a look-up found.
-    #[must_use]
-    pub fn new(record: Record, rates: &Rates, found: Found) -> Self {
+    /// What is known of a verified token whose record a look-up found, begun at `moment`.
+    pub(super) fn new(
+        token: TokenDigits,
+        record: Arc<Record>,
+        rates: &Rates,
+        moment: Moment,
+        until: Instant,
+    ) -> Self {
         Self {
+            token,
+            epoch: Cell::new(moment.epoch),
+            since: moment.now,
             limits: rates.limits_of(&record),
             rate: rates.of(&record),
             record,
-            found,
+            found: Found { until, generation: moment.generation },
             usage: CoreUsage::default(),
         }
     }
 }
 
-#[derive(Debug)]
-struct Slot {
-    token: TokenDigits,
-    known: Rc<Known>,
-    /// The epoch of the deleted ids at which this record was last seen not to be among them.
-    epoch: u64,
-    until: Instant,
-}
-
 impl Front {
-    /// How long a record is found here before the shared cache is asked again.
-    pub const LIFETIME: Duration = Duration::from_secs(5);
+    /// The longest that a record is found here before the shared cache is asked again.
+    pub const LIFETIME_MAX: Duration = Duration::from_mins(1);
 
-    /// Forgets everything when the generation of the shared cache has moved.
-    pub fn keep_generation(&mut self, generation: u64) {
-        if self.generation != generation {
-            self.generation = generation;
-            self.slots.clear();
+    /// A front for a shared cache of at most `entries_max` records that live for `lifetime_max`: about as
+    /// many places, and no longer life.
+    #[must_use]
+    pub fn new(entries_max: u64, lifetime_max: Duration) -> Self {
+        let sets = (entries_max / 4).clamp(1, SETS_MAX);
+        let segments = usize::try_from(sets).unwrap_or(1).div_ceil(SEGMENT);
+        Self {
+            segments: iter::repeat_with(Vec::new).take(segments).collect(),
+            lifetime: lifetime_max.min(Self::LIFETIME_MAX),
         }
     }
 
-    /// What is known of `token`, unless it is unknown, too old, or `is_deleted`. That is asked only
-    /// when `epoch` has moved since it was last asked for this token.
-    pub fn find(
+    /// What is known of `token`, unless it is unknown, too old, of another generation, or `is_deleted`.
+    /// That is asked only when the epoch has moved since it was last asked for this token.
+    pub(super) fn find(
         &mut self,
         token: &TokenDigits,
-        now: Instant,
-        epoch: u64,
+        moment: Moment,
         is_deleted: impl FnOnce(&Record) -> bool,
     ) -> Option<Rc<Known>> {
-        let place = self.slots.get_mut(place_of(token))?;
-        let slot = place.as_mut()?;
-        if !slot.token.equals(token) {
+        let (segment, set, mark) = self.place_of(token);
+        let kept = self.segments.get_mut(segment)?.get_mut(set)?.find(token, mark)?;
+        let (_, known) = kept.as_ref()?;
+        let is_current = known.found.generation == moment.generation
+            && moment.now.saturating_duration_since(known.since) < self.lifetime;
+        if !is_current || (known.epoch.get() != moment.epoch && is_deleted(&known.record)) {
+            *kept = None;
             return None;
         }
-        if slot.epoch != epoch {
-            if is_deleted(&slot.known.record) {
-                *place = None;
-                return None;
-            }
-            slot.epoch = epoch;
-        }
-        if now >= slot.until {
-            *place = None;
-            return None;
-        }
-        Some(Rc::clone(&slot.known))
+        known.epoch.set(moment.epoch);
+        Some(Rc::clone(known))
     }
 
-    /// Keeps a verified token, in place of whatever had its slot. `epoch` must have been
-    /// read before the record was found not to be deleted.
-    pub fn insert(&mut self, token: TokenDigits, known: Rc<Known>, epoch: u64, now: Instant) {
-        if self.slots.is_empty() {
-            self.slots.resize_with(SLOTS, || None);
+    /// Keeps a token, in place of what is known of it, or of whichever has been in its set for longest.
+    pub(super) fn insert(&mut self, known: Rc<Known>) {
+        let (segment, set, mark) = self.place_of(&known.token);
+        let Some(segment) = self.segments.get_mut(segment) else { return };
+        if segment.is_empty() {
+            segment.resize_with(SEGMENT, Set::default);
         }
-        if let Some(place) = self.slots.get_mut(place_of(&token)) {
-            *place = Some(Slot { token, known, epoch, until: now + Self::LIFETIME });
+        if let Some(set) = segment.get_mut(set) {
+            set.insert(known, mark);
         }
+    }
+
+    /// The segment, the set in it, and the mark of a token, by the random end of its id: only genuine ids get
+    /// in, so nobody can aim at a place.
+    fn place_of(&self, token: &TokenDigits) -> (usize, usize, u32) {
+        let spread = token.spread().to_be_bytes();
+        let [set, mark] = [spread.first_chunk(), spread.last_chunk()]
+            .map(|half| half.copied().map_or(0, u32::from_be_bytes));
+        let set = usize::try_from(set).unwrap_or(0);
+        // What the high bits say of how far along: cheaper than a division.
+        (set.wrapping_mul(self.segments.len()) >> 32, set % SEGMENT, mark)
     }
 }
 
-/// A slot by the random end of the id: only genuine ids get in, so nobody can aim at a slot.
-fn place_of(token: &TokenDigits) -> usize {
-    // The high bits are the well-mixed ones.
-    usize::try_from(token.random_end() >> 16).unwrap_or(0) % SLOTS
+impl Set {
+    fn find(&mut self, token: &TokenDigits, mark: u32) -> Option<&mut Option<(u32, Rc<Known>)>> {
+        let is_it = |kept: &(u32, Rc<Known>)| kept.0 == mark && kept.1.token.equals(token);
+        self.0.iter_mut().find(|kept| kept.as_ref().is_some_and(is_it))
+    }
+
+    fn insert(&mut self, known: Rc<Known>, mark: u32) {
+        if let Some(kept) = self.find(&known.token, mark) {
+            *kept = Some((mark, known));
+            return;
+        }
+        let given_up = self.0.iter().position(Option::is_none).unwrap_or(self.0.len() - 1);
+        if let Some(newest) = self.0.get_mut(..=given_up) {
+            newest.rotate_right(1);
+            if let Some(first) = newest.first_mut() {
+                *first = Some((mark, known));
+            }
+        }
+    }
 }

@@ -3,8 +3,9 @@ use std::rc::Rc;
 
 use jiff::Timestamp;
 
+use super::front::Moment;
 use super::records::LOOKUPS_MAX;
-use super::{Found, Front, Known, Rates, Records, Unavailable};
+use super::{Front, Known, Rates, Records, Unavailable};
 use crate::clock::monotonic;
 use crate::store::TokenStore;
 use crate::telemetry::{CacheResult, Metrics};
@@ -42,16 +43,17 @@ impl<S: TokenStore> Sources<'_, S> {
         let deleted = self.records.deleted();
         let mut verified = None;
         for _ in 0..LOOKUPS_MAX {
-            let instant = monotonic();
-            // Read before the record is looked up: a deletion in between makes the epoch move, and a
-            // gap in the feed the generation.
-            let epoch = deleted.epoch();
-            let generation = self.records.generation();
-            let fresh = self.records.freshness().is_fresh(instant);
+            // Epoch and generation are read before the record is looked up: a deletion in between makes
+            // the one move, and a gap in the feed the other.
+            let moment = Moment {
+                now: monotonic(),
+                epoch: deleted.epoch(),
+                generation: self.records.generation(),
+            };
+            let fresh = self.records.freshness().is_fresh(moment.now);
             if fresh {
-                let mut front = self.front.borrow_mut();
-                front.keep_generation(generation);
-                let found = front.find(token, instant, epoch, |record| deleted.contains(record.id));
+                let is_deleted = |record: &Record| deleted.contains(record.id);
+                let found = self.front.borrow_mut().find(token, moment, is_deleted);
                 if let Some(known) = found {
                     self.metrics.cache_lookup(CacheResult::Front);
                     return Ok(known);
@@ -64,16 +66,16 @@ impl<S: TokenStore> Sources<'_, S> {
                 self.keys.verify(&bytes, now).map_err(NotKnown::Text)?.id
             };
             verified = Some(id);
-            let found = self.records.find(id, instant).await;
+            let found = self.records.find(id, moment.now).await;
             let record = found.map_err(NotKnown::Unavailable)?.ok_or(NotKnown::Gone)?;
             // A deletion may have been lost in a gap meanwhile, and nobody will tell of it again.
-            if self.records.generation() != generation {
+            if self.records.generation() != moment.generation {
                 continue;
             }
-            let found = Found { until: self.records.believed_until(instant), generation };
-            let known = Rc::new(Known::new(Record::clone(&record), self.rates, found));
+            let until = self.records.believed_until(moment.now);
+            let known = Rc::new(Known::new(*token, record, self.rates, moment, until));
             if fresh {
-                self.front.borrow_mut().insert(*token, Rc::clone(&known), epoch, instant);
+                self.front.borrow_mut().insert(Rc::clone(&known));
             }
             return Ok(known);
         }

@@ -10,6 +10,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use moka::sync::Cache;
 
+use super::Front;
 use crate::clock::step_time;
 use crate::token::{AccountName, Record, TokenId, TokenLimits};
 
@@ -27,8 +28,9 @@ impl Clock for StepClock {
     }
 }
 
-/// A token unused for so long has its whole allowance again, and need not be remembered.
-const REMEMBERED: Duration = Duration::from_mins(2);
+/// A token unused for a minute has its whole allowance again, and need not be remembered; but its use is
+/// seen here only when no core's front cache has it.
+const REMEMBERED: Duration = Front::LIFETIME_MAX.saturating_add(Duration::from_mins(1));
 
 /// How much may be asked with a token, once it is known who says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,18 +51,17 @@ pub struct Rates {
     default: Limits,
     accounts: HashMap<AccountName, TokenLimits>,
     gates: Arc<AtomicU32>,
-    by_token: Cache<(TokenId, NonZeroU32), Arc<Limiter>>,
+    by_token: Cache<(TokenId, NonZeroU32), Arc<Allowance>>,
 }
 
-/// How fast one token may ask. Clones share the allowance.
+/// How fast one token may ask; nothing: as fast as it likes. Clones share what is left.
 #[derive(Clone, Debug)]
-pub struct TokenRate(Option<Shared>);
+pub struct TokenRate(Option<Arc<Allowance>>);
 
-#[derive(Clone, Debug)]
-struct Shared {
-    limiter: Arc<Limiter>,
+#[derive(Debug)]
+struct Allowance {
+    limiter: Limiter,
     per_minute: NonZeroU32,
-    gates: Arc<AtomicU32>,
 }
 
 /// The token has used up its allowance.
@@ -124,26 +125,23 @@ impl Rates {
     pub fn of(&self, record: &Record) -> TokenRate {
         TokenRate(self.limits_of(record).requests_per_minute.map(|per_minute| {
             let full = || {
-                let quota = Quota::per_minute(per_minute);
-                Arc::new(RateLimiter::direct_with_clock(quota, StepClock))
+                let limiter =
+                    RateLimiter::direct_with_clock(Quota::per_minute(per_minute), StepClock);
+                Arc::new(Allowance { limiter, per_minute })
             };
-            let limiter = self.by_token.get_with((record.id, per_minute), full);
-            Shared { limiter, per_minute, gates: Arc::clone(&self.gates) }
+            self.by_token.get_with((record.id, per_minute), full)
         }))
     }
-}
 
-impl TokenRate {
-    /// Takes one request out of the allowance.
-    pub fn take(&self) -> Result<(), RateLimited> {
-        let Some(shared) = &self.0 else { return Ok(()) };
-        let taken = match shared.gates.load(Ordering::Relaxed) {
-            0 | 1 => shared.limiter.check(),
+    /// Takes one request out of a token's allowance.
+    pub fn take(&self, rate: &TokenRate) -> Result<(), RateLimited> {
+        let Some(Allowance { limiter, per_minute }) = rate.0.as_deref() else { return Ok(()) };
+        let taken = match self.gates.load(Ordering::Relaxed) {
+            0 | 1 => limiter.check(),
             gates => {
                 let part = NonZeroU32::new(gates).unwrap_or(NonZeroU32::MIN);
                 // More gates than requests: one each.
-                let part = part.min(shared.per_minute);
-                match shared.limiter.check_n(part) {
+                match limiter.check_n(part.min(*per_minute)) {
                     Ok(taken) => taken,
                     // Not possible: the part is never more than the whole.
                     Err(_) => return Err(RateLimited { retry_after_seconds: 60 }),

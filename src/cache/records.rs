@@ -52,7 +52,7 @@ pub struct Records<S> {
     generation: AtomicU64,
     deleted: Arc<DeletedIds>,
     freshness: Arc<Freshness>,
-    lookup_timeout: Duration,
+    settings: CacheSettings,
     metrics: Arc<Metrics>,
 }
 
@@ -65,9 +65,11 @@ impl<S: TokenStore> Records<S> {
         metrics: Arc<Metrics>,
     ) -> Self {
         let lifetime = Lifetime { max: settings.lifetime_max, clock };
-        let retention = settings.lifetime_max + Front::LIFETIME + 2 * settings.lookup_timeout;
+        // In the shared cache, then as long again in a core's own, between two look-ups.
+        let retention = 2 * settings.lifetime_max + 2 * settings.lookup_timeout;
         Self {
             store,
+            settings,
             cached: Cache::builder()
                 .max_capacity(settings.entries_max)
                 .expire_after(lifetime)
@@ -75,7 +77,6 @@ impl<S: TokenStore> Records<S> {
             generation: AtomicU64::new(0),
             deleted: Arc::new(DeletedIds::new(retention)),
             freshness: Arc::new(Freshness::new(settings.staleness_max, monotonic())),
-            lookup_timeout: settings.lookup_timeout,
             metrics,
         }
     }
@@ -167,12 +168,18 @@ impl<S: TokenStore> Records<S> {
     /// How long a look-up in the store may take.
     #[must_use]
     pub fn lookup_timeout(&self) -> Duration {
-        self.lookup_timeout
+        self.settings.lookup_timeout
+    }
+
+    /// An empty cache of one core's own, to be asked before this one.
+    #[must_use]
+    pub fn front(&self) -> Front {
+        Front::new(self.settings.entries_max, self.settings.lifetime_max)
     }
 
     async fn load(&self, id: TokenId) -> Result<Option<Arc<Record>>, StoreError> {
         self.metrics.store_lookups.inc();
-        let asked = tokio::time::timeout(self.lookup_timeout, self.store.get(id)).await;
+        let asked = tokio::time::timeout(self.lookup_timeout(), self.store.get(id)).await;
         let answered = asked.unwrap_or_else(|late| Err(StoreError::Unavailable(Box::new(late))));
         if answered.is_err() {
             self.metrics.store_failures.inc();

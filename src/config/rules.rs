@@ -30,9 +30,9 @@ pub enum Preflight {
 /// What is remembered of records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cache {
-    /// Most records remembered. Default 100 000.
+    /// Most records remembered, by all cores together and by each. Default 100 000.
     pub entries_max: u64,
-    /// Longest time a record is remembered. Default 60 s.
+    /// Longest time a record is remembered, and longest a core uses what it found there. Default 60 s.
     pub lifetime_max: Duration,
 }
 

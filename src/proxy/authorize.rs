@@ -132,7 +132,7 @@ impl<'a> Line<'a> {
                         if !account.enforce && !received.is_token_api && denial.is_of_policy() =>
                     {
                         if !taken {
-                            known.rate.take().map_err(Refusal::RateLimited)?;
+                            gate.rates.take(&known.rate).map_err(Refusal::RateLimited)?;
                         }
                         self.note_shadow(&Refusal::Denied(denial));
                         let (read, unread) = body.split();
@@ -174,7 +174,7 @@ impl<'a> Line<'a> {
         let mut waited = false;
         if let Ok(Judged::OwnerFirst(pending)) = judged {
             // A look-up costs the upstream as much as a request.
-            known.rate.take().map_err(Refusal::RateLimited)?;
+            gate.rates.take(&known.rate).map_err(Refusal::RateLimited)?;
             (*taken, waited) = (true, true);
             let owner = gate.owners.find(core, account, pending.id(), self.request_id).await;
             judged = pending.judge_owner(owner.map_err(Refusal::OwnerUnavailable)?);
@@ -198,7 +198,7 @@ impl<'a> Line<'a> {
         };
         let until = if waited { self.still_live(known).await? } else { known.found.until };
         if !*taken {
-            known.rate.take().map_err(Refusal::RateLimited)?;
+            gate.rates.take(&known.rate).map_err(Refusal::RateLimited)?;
         }
         Ok((permit, until))
     }

@@ -97,9 +97,9 @@ impl Core {
         });
         let operations = operations.collect();
         Self {
+            front: RefCell::new(gate.records.front()),
             gate,
             upstream,
-            front: RefCell::new(Front::default()),
             operations,
             request_ids,
             used: RefCell::default(),

@@ -127,13 +127,15 @@ impl TokenDigits {
         aws_lc_rs::constant_time::verify_slices_are_equal(&self.0, &other.0).is_ok()
     }
 
-    /// A number from the last random digits of the id, for spreading tokens over a table.
+    /// A number from the last random digits of the id, for spreading tokens over a table: the high bits are
+    /// the best mixed.
     #[must_use]
-    pub fn random_end(&self) -> u32 {
+    pub fn spread(&self) -> u64 {
         // The id ends within the 31st digit; what is known of the others says little about these.
-        let digits = self.0.get(26..30).and_then(<[u8]>::first_chunk);
+        let digits = self.0.get(22..30).and_then(<[u8]>::first_chunk);
         // An odd multiplier spreads what little the letters differ in over the high bits.
-        digits.map_or(0, |digits| u32::from_le_bytes(*digits).wrapping_mul(0x9e37_79b1))
+        let digits = digits.map_or(0, |digits| u64::from_le_bytes(*digits));
+        digits.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
     /// The bytes that the digits stand for; one spelling.

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::{DeletedIds, Front};
+use super::super::DeletedIds;
 use super::{LIFETIME_MAX, LOOKUP_TIMEOUT, deletion, fresh_records, id, record};
 use crate::store::DeleteOutcome;
 use crate::token::AccountName;
@@ -115,7 +115,7 @@ async fn deleted_ids_outlive_whatever_holds_their_record() {
     let records = fresh_records(&[1]);
     let began = Instant::now();
     records.forget(id(1)).await;
-    let longest_life = LOOKUP_TIMEOUT + LIFETIME_MAX + Front::LIFETIME;
+    let longest_life = LOOKUP_TIMEOUT + 2 * LIFETIME_MAX;
     records.deleted().prune(began + longest_life);
     assert!(records.deleted().contains(id(1)));
     records.deleted().prune(began + longest_life + Duration::from_hours(1));

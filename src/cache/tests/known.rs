@@ -24,11 +24,12 @@ impl Core {
     fn new() -> Rc<Self> {
         let keys = KeyRing::new(&[(1, MasterKey::parse(&"A".repeat(43)).unwrap())]).unwrap();
         let text = keys.render(1, id(1), record(1).grant.expires_at).unwrap();
+        let records = fresh_records(&[1]);
         Rc::new(Self {
-            front: RefCell::default(),
+            front: RefCell::new(records.front()),
             token: TokenDigits::of(text.expose().as_bytes()).unwrap(),
             keys,
-            records: fresh_records(&[1]),
+            records,
             rates: Rates::new(no_limits(), HashMap::new(), 10),
             metrics: Metrics::default(),
         })

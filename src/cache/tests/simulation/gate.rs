@@ -97,6 +97,7 @@ impl Gate {
         let wall: Arc<dyn Clock> = Arc::clone(&clock) as Arc<dyn Clock>;
         let records = Records::new(Arc::clone(&link), wall, settings, Arc::clone(&metrics));
         let gate = Rc::new(Self {
+            cores: [records.front(), records.front()].map(RefCell::new),
             number,
             link,
             world,
@@ -107,7 +108,6 @@ impl Gate {
             routes,
             rates: Rates::new(no_limits(), HashMap::new(), 1000),
             metrics,
-            cores: Default::default(),
             clock,
             tasks: RefCell::default(),
             crashed: Cell::new(false),
@@ -254,7 +254,7 @@ impl Gate {
             metrics: &self.metrics,
         };
         match sources.find(&token.bytes, self.clock.now()).await {
-            Ok(known) => Ok(Some((known.record.clone(), known.found))),
+            Ok(known) => Ok(Some((Record::clone(&known.record), known.found))),
             Err(NotKnown::Gone | NotKnown::Text(_)) => Ok(None),
             Err(NotKnown::Unavailable(_)) => Err(()),
         }
