@@ -134,6 +134,7 @@ impl Worker {
             interval.tick().await;
             let serving = self.serving();
             serving.core.upstream.prune();
+            serving.core.prune_front();
             serving.core.tell_usage();
         }
     }

@@ -12,6 +12,12 @@ const SETS_MAX: u64 = 1 << 20;
 /// Sets that are allocated together, when the first of them is needed.
 const SEGMENT: usize = 256;
 
+/// Segments that are looked through at once: some milliseconds where all are full.
+const PRUNED_MAX: usize = 16;
+/// How many times [`Front::prune`] is called until all segments have been looked through, if that is few
+/// enough at once.
+const PRUNES: usize = 60;
+
 /// One core's own cache of verified tokens, in front of the shared one: no lock, no counter,
 /// nothing to decode and no tag to compute. Keyed by a token's whole text, tag included, compared in
 /// constant time: only a token that has been verified here is found here.
@@ -19,6 +25,8 @@ const SEGMENT: usize = 256;
 pub struct Front {
     /// Each empty until a token is kept in it.
     segments: Vec<Vec<Set>>,
+    /// The segment that is looked through next.
+    pruned: usize,
     lifetime: Duration,
 }
 
@@ -89,6 +97,10 @@ impl Known {
             usage: CoreUsage::default(),
         }
     }
+
+    fn is_too_old(&self, now: Instant, lifetime: Duration) -> bool {
+        now.saturating_duration_since(self.since) >= lifetime
+    }
 }
 
 impl Front {
@@ -103,6 +115,7 @@ impl Front {
         let segments = usize::try_from(sets).unwrap_or(1).div_ceil(SEGMENT);
         Self {
             segments: iter::repeat_with(Vec::new).take(segments).collect(),
+            pruned: 0,
             lifetime: lifetime_max.min(Self::LIFETIME_MAX),
         }
     }
@@ -119,7 +132,7 @@ impl Front {
         let kept = self.segments.get_mut(segment)?.get_mut(set)?.find(token, mark)?;
         let (_, known) = kept.as_ref()?;
         let is_current = known.found.generation == moment.generation
-            && moment.now.saturating_duration_since(known.since) < self.lifetime;
+            && !known.is_too_old(moment.now, self.lifetime);
         if !is_current || (known.epoch.get() != moment.epoch && is_deleted(&known.record)) {
             *kept = None;
             return None;
@@ -138,6 +151,30 @@ impl Front {
         if let Some(set) = segment.get_mut(set) {
             set.insert(known, mark);
         }
+    }
+
+    /// Lets go of what is too old to be found, of some of it at each call: called every second, of all of it
+    /// within a minute or, where there is much, a few.
+    pub fn prune(&mut self, now: Instant) {
+        let lifetime = self.lifetime;
+        for _ in 0..self.segments.len().div_ceil(PRUNES).min(PRUNED_MAX) {
+            if let Some(segment) = self.segments.get_mut(self.pruned) {
+                let places = segment.iter_mut().flat_map(|set| &mut set.0);
+                for kept in places {
+                    kept.take_if(|(_, known)| known.is_too_old(now, lifetime));
+                }
+                if segment.iter().all(|set| set.0.iter().all(Option::is_none)) {
+                    *segment = Vec::new();
+                }
+            }
+            self.pruned = (self.pruned + 1) % self.segments.len();
+        }
+    }
+
+    /// Whether there is no memory for any token.
+    #[cfg(test)]
+    pub(super) fn is_unallocated(&self) -> bool {
+        self.segments.iter().all(|segment| segment.capacity() == 0)
     }
 
     /// The segment, the set in it, and the mark of a token, by the random end of its id: only genuine ids get

@@ -11,7 +11,7 @@ use crate::activity::Activity;
 use crate::answer::RequestId;
 use crate::audit::Operation;
 use crate::cache::{BoundOrigins, Front, Known, OpenStreams, Rates, Records, UsageBook};
-use crate::clock::Clock;
+use crate::clock::{Clock, monotonic};
 use crate::config::Preflight;
 use crate::policy::{self, Bounds, RouteTable, WithoutOrigin};
 use crate::store::Store;
@@ -117,6 +117,11 @@ impl Core {
         if permission.is_some_and(|permission| known.usage.count(permission, now)) {
             self.used.borrow_mut().push(Rc::clone(known));
         }
+    }
+
+    /// Lets go of tokens that nobody has used for a while; to be called every second.
+    pub fn prune_front(&self) {
+        self.front.borrow_mut().prune(monotonic());
     }
 
     /// Passes on what was counted since the last time.

@@ -157,6 +157,29 @@ fn tokens_that_share_a_place_make_room_for_the_next() {
     }
 }
 
+/// What is too old goes by itself, all of it within a minute of calls; what is not stays.
+#[test]
+fn tokens_that_nobody_uses_are_let_go_of() {
+    let moment = first();
+    for places in [100, 100_000, 900_000] {
+        let mut front = Front::new(places, LIFETIME);
+        let old = known(token(1), 1, moment);
+        let gone = Rc::downgrade(&old);
+        front.insert(old);
+        front.insert(known(token(2), 2, after(moment, LIFETIME / 2)));
+        assert!(gone.upgrade().is_some(), "{places} places");
+        for _ in 0..60 {
+            front.prune(after(moment, LIFETIME).now);
+        }
+        assert!(gone.upgrade().is_none(), "{places} places");
+        assert!(front.find(&token(2), after(moment, LIFETIME), NEVER).is_some(), "{places} places");
+        for _ in 0..60 {
+            front.prune(after(moment, LIFETIME * 2).now);
+        }
+        assert!(front.is_unallocated(), "{places} places");
+    }
+}
+
 /// Of as many tokens as it has places most are found; of half as many, nearly all.
 #[test]
 fn few_tokens_are_in_each_others_way() {
