@@ -99,8 +99,10 @@ impl Admin {
         server::serve_connection(stream, SETTINGS, buffers, service, draining, never).await;
     }
 
+    /// Whoever asks a gate that has handed over, a moment before this listener is given up, asks about the next.
     fn is_ready(&self) -> bool {
-        !*self.signals.draining.borrow() && self.gate.records.freshness().is_fresh(monotonic())
+        let takes_requests = !*self.signals.draining.borrow() || *self.signals.handed_over.borrow();
+        takes_requests && self.gate.records.freshness().is_fresh(monotonic())
     }
 
     fn state(&self) -> StateNow {

@@ -1,6 +1,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
 use super::assemble::{Assembled, Lasting, SharedLimits, assemble};
 use super::handover::{self, Inherited, Invocation, Successor};
@@ -15,12 +17,17 @@ use super::reload::{self, Files, Load};
 use super::traces::Spans;
 use super::{background, logging, worker};
 use crate::audit_log::{AuditLog, AuditLogError};
+use crate::clock::monotonic;
 use crate::config::Config;
 use crate::policy::RouteProblem;
 use crate::server;
 use crate::store::{OpenError, PostgresError};
 use crate::telemetry::Metrics;
 use crate::tls::TlsError;
+
+/// How long a gate that listens is given to be ready before it counts as started, and an earlier one drains:
+/// where the store is away, neither is.
+const READY_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why the gate did not start.
 #[derive(Debug, thiserror::Error)]
@@ -144,7 +151,7 @@ fn start_on(config: Config, inherited: Inherited) -> Result<Running, StartError>
 /// Runs a gate until the process is told to end (SIGTERM, SIGINT), then drains it.
 ///
 /// On SIGHUP, and when a file of the configuration changes, `load` is asked for it again.
-/// On SIGUSR2 the program is started again with the same sockets, and takes over once it listens.
+/// On SIGUSR2 the program is started again with the same sockets, and takes over once it is ready.
 pub fn serve(config: Config, load: Load, invocation: &Invocation) -> Result<(), StartError> {
     let inherited = Inherited::take(invocation);
     handover::raise_descriptor_limit();
@@ -175,14 +182,19 @@ pub fn serve(config: Config, load: Load, invocation: &Invocation) -> Result<(), 
         version = env!("CARGO_PKG_VERSION"),
         "listening"
     );
-    // In this order: the earlier gate is not the service any more when it ends.
-    handover::tell_systemd(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
-    handover::relieve(invocation);
     let mut successor = None;
     runtime.block_on(async {
         let mut look = tokio::time::interval(reload::INTERVAL);
+        let (mut ready, mut is_awaited) = (pin!(timeout(READY_WITHIN, running.ready())), true);
         loop {
             tokio::select! {
+                _ = &mut ready, if is_awaited => {
+                    is_awaited = false;
+                    // In this order: the earlier gate is not the service any more when it ends.
+                    let own_id = NotifyState::MainPid(std::process::id());
+                    handover::tell_systemd(&[own_id, NotifyState::Ready]);
+                    handover::relieve(invocation);
+                }
                 _ = terminate.recv() => return,
                 _ = interrupt.recv() => return,
                 _ = hangup.recv() => files.reload(&running, &log),
@@ -240,6 +252,13 @@ impl Running {
                 tracing::info!("the next gate was started");
             }
             Err(error) => tracing::error!(%error, "the next gate cannot be started"),
+        }
+    }
+
+    /// Returns when the gate knows of all deletions.
+    async fn ready(&self) {
+        while !self.lasting.records.freshness().is_fresh(monotonic()) {
+            sleep(Duration::from_millis(5)).await;
         }
     }
 
