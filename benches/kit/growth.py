@@ -60,6 +60,8 @@ def streams(run):
             for _ in range(run.rounds):
                 cpu, seen = process.cpu_seconds(), reader.seen
                 time.sleep(run.seconds)
+                if reader.ended:
+                    raise SystemExit(f"{peer}: {reader.ended}")
                 table.add(f"{count:,}", **{f"{peer}: CPU µs an event": (process.cpu_seconds() - cpu) / (reader.seen - seen) * 1e6})
             reader.close()
             if count >= 100:
@@ -69,11 +71,12 @@ def streams(run):
 
 
 class Reader(threading.Thread):
-    """Reads open streams and counts their events."""
+    """Reads open streams and counts their events; none of them is to end."""
 
     def __init__(self, held):
         super().__init__()
         self.held, self.seen, self.over = {connection.fileno(): connection for connection in held}, 0, False
+        self.last, self.ended = {}, None
         self.start()
 
     def run(self):
@@ -82,7 +85,12 @@ class Reader(threading.Thread):
             poll.register(number, select.EPOLLIN)
         while not self.over:
             for number, _ in poll.poll(0.1):
-                self.seen += loads.more(self.held[number]).count(b"data: ")
+                try:
+                    self.last[number] = loads.more(self.held[number])
+                except ConnectionError:
+                    self.ended = f"a stream ended behind {self.last.get(number)}"
+                    return
+                self.seen += self.last[number].count(b"data: ")
 
     def close(self):
         self.over = True
