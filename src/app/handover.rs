@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 /// The first descriptor that is handed over, by systemd's convention.
 const FIRST_DESCRIPTOR: i32 = 3;
-/// Tells the next gate which process to end once it listens.
+/// Tells the next gate which process to end once it is ready.
 const PREDECESSOR: &str = "CKGATE_PREDECESSOR";
 
 /// How this process was started, as far as the next one has to be started in the same way.
@@ -133,16 +133,22 @@ pub(super) fn start_successor(
     Ok(Successor { runs })
 }
 
-/// Tells the gate that this one takes over from to drain. It is this process's parent, or gone.
-pub(super) fn relieve(invocation: &Invocation) {
+/// The gate that this one takes over from. It is this process's parent, or gone.
+fn predecessor(invocation: &Invocation) -> Option<Pid> {
     let named = invocation.predecessor.as_ref().and_then(|text| text.parse().ok());
-    let predecessor = named.and_then(Pid::from_raw);
-    if predecessor.is_some() && predecessor == getppid() {
-        let told = predecessor.map(|process| kill_process(process, Signal::TERM));
-        tracing::info!(
-            told = told.is_some_and(|told| told.is_ok()),
-            "took over from an earlier gate"
-        );
+    named.and_then(Pid::from_raw).filter(|named| Some(*named) == getppid())
+}
+
+/// Whether there is a gate that this one takes over from.
+pub(super) fn has_predecessor(invocation: &Invocation) -> bool {
+    predecessor(invocation).is_some()
+}
+
+/// Tells the gate that this one takes over from to drain.
+pub(super) fn relieve(invocation: &Invocation) {
+    if let Some(predecessor) = predecessor(invocation) {
+        let told = kill_process(predecessor, Signal::TERM);
+        tracing::info!(told = told.is_ok(), "took over from an earlier gate");
     }
 }
 

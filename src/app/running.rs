@@ -25,8 +25,8 @@ use crate::store::{OpenError, PostgresError};
 use crate::telemetry::Metrics;
 use crate::tls::TlsError;
 
-/// How long a gate that listens is given to be ready before it counts as started, and an earlier one drains:
-/// where the store is away, neither is.
+/// How long a gate that listens is given to be ready before it counts as started. One that was to take over
+/// from an earlier one ends instead.
 const READY_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why the gate did not start.
@@ -183,22 +183,27 @@ pub fn serve(config: Config, load: Load, invocation: &Invocation) -> Result<(), 
         "listening"
     );
     let mut successor = None;
-    runtime.block_on(async {
+    let is_service = runtime.block_on(async {
         let mut look = tokio::time::interval(reload::INTERVAL);
         let (mut ready, mut is_awaited) = (pin!(timeout(READY_WITHIN, running.ready())), true);
         loop {
             tokio::select! {
-                _ = &mut ready, if is_awaited => {
+                ready = &mut ready, if is_awaited => {
+                    if ready.is_err() && handover::has_predecessor(invocation) {
+                        tracing::error!("not ready in time: the earlier gate goes on, and this one ends");
+                        return false;
+                    }
                     is_awaited = false;
                     // In this order: the earlier gate is not the service any more when it ends.
                     let own_id = NotifyState::MainPid(std::process::id());
                     handover::tell_systemd(&[own_id, NotifyState::Ready]);
                     handover::relieve(invocation);
                 }
-                _ = terminate.recv() => return,
-                _ = interrupt.recv() => return,
+                _ = terminate.recv() => return !is_awaited,
+                _ = interrupt.recv() => return !is_awaited,
                 _ = hangup.recv() => files.reload(&running, &log),
-                _ = hand_over.recv() => running.hand_over(invocation, &mut successor),
+                // Before that it would not be there any more to relieve the one before it.
+                _ = hand_over.recv(), if !is_awaited => running.hand_over(invocation, &mut successor),
                 _ = look.tick() => if files.have_changed() { files.reload(&running, &log) },
             }
         }
@@ -206,7 +211,7 @@ pub fn serve(config: Config, load: Load, invocation: &Invocation) -> Result<(), 
     tracing::info!("draining");
     if successor.as_ref().is_some_and(Successor::runs) {
         let _ = running.handed_over.send(true);
-    } else {
+    } else if is_service {
         handover::tell_systemd(&[NotifyState::Stopping]);
     }
     running.stop();
@@ -277,7 +282,7 @@ impl Running {
         Ok(())
     }
 
-    /// Drains and stops the gate: it is no longer ready, takes no connection, lets requests and
+    /// Drains and stops the gate: it is no longer ready, unless the next one is in its place, takes no connection, lets requests and
     /// streams under way end, cuts what is left at the deadline, and returns when all is done.
     pub fn stop(self) {
         let _ = self.draining.send(true);

@@ -8,10 +8,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use command_fds::{CommandFdExt as _, FdMapping};
+use rusqlite::Connection as Database;
 
 use crate::harness::{
-    A, Call, Connection, DEADLINE, Gate, Pki, Recorder, Reply, TOKENS, agent_path, delete,
-    eventually, field, mint, says,
+    A, Call, Connection, DEADLINE, Gate, Pki, Recorder, Reply, TOKENS, agent_path, delete, edit,
+    eventually, field, hang_up, mint, replace, says, section,
 };
 use crate::load::{Load, Manner};
 
@@ -119,6 +120,40 @@ fn next_gate_that_cannot_start_changes_nothing() {
     assert!(told.is_some());
     std::fs::write(&path, good).unwrap();
     assert_eq!(gate.call("GET", "/v1/agents/").send().status, 401);
+}
+
+/// A successor that starts and cannot get ready, because it never learns what was deleted, ends, and the earlier
+/// gate goes on.
+#[test]
+fn next_gate_that_does_not_get_ready_ends() {
+    let recorder = Recorder::start();
+    let gate = Gate::start(&recorder);
+    let path = gate.directory().join("ckgate.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    // A store like this gate's, but for the feed of deletions.
+    let elsewhere = gate.directory().join("elsewhere.db");
+    let own = Database::open(gate.directory().join("ckgate.db")).unwrap();
+    own.execute("VACUUM INTO ?1", [elsewhere.to_str().unwrap()]).unwrap();
+    let store = Database::open(&elsewhere).unwrap();
+    store.execute_batch("ALTER TABLE deletions RENAME TO gone").unwrap();
+    edit(&gate, |table| {
+        let url = format!("sqlite:{}", elsewhere.display());
+        section(table, "store").insert("url".to_owned(), url.into());
+    });
+    gate.signal("USR2");
+    for message in ["not ready in time", "the next gate has ended: this one goes on"] {
+        let said = gate.log().wait_for(message, |line| {
+            let said = field(line, "message")?.as_str()?.starts_with(message);
+            said.then_some(())
+        });
+        assert!(said.is_some(), "{message}");
+    }
+    replace(&path, &config);
+    hang_up(&gate);
+    let token = mint(&gate, A, &["read_messages"]);
+    let answer = gate.call("GET", &agent_path(A, "/messages")).token(&token).send();
+    assert_eq!(answer.status, 200);
+    assert_eq!(gate.admin_get("/readyz").status, 200);
 }
 
 /// Sockets that the environment names, as systemd does: connections wait in them while nobody runs.
