@@ -72,6 +72,7 @@ impl Gate {
             lifetime_max: Duration::from_hours(1),
             staleness_max: Duration::from_hours(1),
             lookup_timeout: Duration::from_secs(2),
+            cores: 1,
         };
         let metrics = Arc::new(Metrics::default());
         let records =

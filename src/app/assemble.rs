@@ -86,6 +86,7 @@ impl Lasting {
             lifetime_max: config.cache.lifetime_max,
             staleness_max: config.revocation.max_staleness,
             lookup_timeout: LOOKUP_TIMEOUT,
+            cores: config.server.workers,
         };
         let records =
             Records::new(Arc::clone(&store), Arc::clone(&clock), cache, Arc::clone(&metrics));

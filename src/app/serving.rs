@@ -127,8 +127,8 @@ impl Worker {
         client: IpAddr,
         token_api: TokenApiHere,
     ) {
-        let serving = self.serving();
-        let assembled = &serving.assembled;
+        // Nothing of the core's: it goes with its caches when the configuration does, a connection may stay.
+        let assembled = Arc::clone(&self.serving().assembled);
         let mut door = Door { client, told_by: None, token_api, identity: None };
         if assembled.proxies.addresses.contains(&client.to_canonical()) {
             match assembled.proxies.told {
@@ -143,12 +143,11 @@ impl Worker {
                 }
             }
         }
-        match &serving.assembled.identities {
+        match &assembled.identities {
             None => self.serve_http1(stream, door).await,
             // On the heap: connections in the clear should not be as large as these.
             Some(identities) => {
-                let handshakes = &serving.assembled.handshakes;
-                let secured = Box::pin(handshakes.shake(stream, identities)).await;
+                let secured = Box::pin(assembled.handshakes.shake(stream, identities)).await;
                 if let Some(secured) = secured {
                     Box::pin(self.serve_secured(secured, door)).await;
                 }

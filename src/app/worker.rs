@@ -14,7 +14,7 @@ use tokio::task::spawn_local;
 use super::assemble::Assembled;
 use super::running::{LAST_WORDS, StartError, spawn_thread};
 use super::serving::Serving;
-use crate::cache::Cut;
+use crate::cache::{Cut, Front};
 use crate::clock::Steps;
 use crate::decision_api;
 use crate::server::{self, Accepted, Buffers, ConnectionCount};
@@ -54,6 +54,8 @@ pub(super) struct Worker {
     /// What the next request is judged by, unless there is something newer.
     serving: RefCell<Rc<Serving>>,
     assembled: RefCell<watch::Receiver<Arc<Assembled>>>,
+    /// The front caches of configurations that were, until they are freed.
+    retired: RefCell<Vec<Front>>,
     pub(super) buffers: Rc<Buffers>,
     pub(super) draining: watch::Receiver<bool>,
     connections: Arc<ConnectionCount>,
@@ -73,6 +75,7 @@ pub(super) fn start(seed: Seed) -> Result<JoinHandle<()>, StartError> {
         let worker = Rc::new(Worker {
             serving: RefCell::new(Rc::new(serving)),
             assembled: RefCell::new(assembled),
+            retired: RefCell::default(),
             buffers: Rc::default(),
             draining,
             connections,
@@ -135,6 +138,7 @@ impl Worker {
             let serving = self.serving();
             serving.core.upstream.prune();
             serving.core.prune_front();
+            self.retired.borrow_mut().retain_mut(Front::shrink);
             serving.core.tell_usage();
         }
     }
@@ -201,7 +205,9 @@ impl Worker {
     fn take_up(&self) {
         let next = Serving::of(Arc::clone(&self.assembled.borrow_mut().borrow_and_update()));
         if let Some(next) = next {
-            self.serving.borrow().core.tell_usage();
+            let last = Rc::clone(&self.serving.borrow());
+            last.core.tell_usage();
+            self.retired.borrow_mut().push(last.core.retire_front());
             *self.serving.borrow_mut() = Rc::new(next);
         }
     }

@@ -6,7 +6,8 @@ use dashmap::DashMap;
 use crate::token::TokenId;
 
 /// The ids whose deletion this gate knows of. Deleted is for ever, so the set only has to outlive
-/// whatever may still hold the record: cache entries and look-ups under way.
+/// whatever may still hold the record: cache entries, shared and of a core, and look-ups under way. A
+/// request that waits for its body for longer asks whether the set reaches back.
 #[derive(Debug)]
 pub struct DeletedIds {
     known: DashMap<TokenId, Instant>,
@@ -15,8 +16,8 @@ pub struct DeletedIds {
 }
 
 impl DeletedIds {
-    /// A set that keeps each id for `retention`: the longest life of a cached record, and of a
-    /// look-up that may still put one into the cache.
+    /// A set that keeps each id for `retention`: the longest life of a cached record in both caches, and of
+    /// a look-up that may still put one into them.
     #[must_use]
     pub fn new(retention: Duration) -> Self {
         Self { known: DashMap::new(), epoch: AtomicU64::new(0), retention }
@@ -26,6 +27,12 @@ impl DeletedIds {
     #[must_use]
     pub fn contains(&self, id: TokenId) -> bool {
         self.known.contains_key(&id)
+    }
+
+    /// Whether every id that has been added since `moment` is still held at `now`.
+    #[must_use]
+    pub fn reaches_back(&self, moment: Instant, now: Instant) -> bool {
+        now.saturating_duration_since(moment) < self.retention
     }
 
     /// Changes after each addition: whoever saw an id absent at an epoch needs not look again until

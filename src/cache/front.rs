@@ -40,6 +40,8 @@ struct Set([Option<(u32, Rc<Known>)>; 4]);
 /// How certain it is that a record exists.
 #[derive(Clone, Copy, Debug)]
 pub struct Found {
+    /// When the look-up began.
+    pub since: Instant,
     /// Until when it may be believed, if nothing more is heard.
     pub until: Instant,
     /// The generation of the cache, before the look-up and after it.
@@ -52,8 +54,6 @@ pub struct Known {
     token: TokenDigits,
     /// The epoch of the deleted ids at which this record was last seen not to be among them.
     epoch: Cell<u64>,
-    /// When it was looked up.
-    since: Instant,
     /// The record.
     pub record: Arc<Record>,
     /// How much may be asked with it, wherever that is said.
@@ -89,34 +89,40 @@ impl Known {
         Self {
             token,
             epoch: Cell::new(moment.epoch),
-            since: moment.now,
             limits: rates.limits_of(&record),
             rate: rates.of(&record),
             record,
-            found: Found { until, generation: moment.generation },
+            found: Found { since: moment.now, until, generation: moment.generation },
             usage: CoreUsage::default(),
         }
     }
 
     fn is_too_old(&self, now: Instant, lifetime: Duration) -> bool {
-        now.saturating_duration_since(self.since) >= lifetime
+        now.saturating_duration_since(self.found.since) >= lifetime
     }
 }
 
 impl Front {
     /// The longest that a record is found here before the shared cache is asked again.
     pub const LIFETIME_MAX: Duration = Duration::from_mins(1);
+    /// However few its part is.
+    pub(super) const PLACES_MIN: u64 = 4096;
 
-    /// A front for a shared cache of at most `entries_max` records that live for `lifetime_max`: about as
-    /// many places, and no longer life.
+    /// How long a record is found here that may be in the shared cache for `lifetime_max`.
     #[must_use]
-    pub fn new(entries_max: u64, lifetime_max: Duration) -> Self {
-        let sets = (entries_max / 4).clamp(1, SETS_MAX);
+    pub fn lifetime(lifetime_max: Duration) -> Duration {
+        lifetime_max.min(Self::LIFETIME_MAX)
+    }
+
+    /// A front of about so many places, for a shared cache whose records live for `lifetime_max`.
+    #[must_use]
+    pub fn new(places: u64, lifetime_max: Duration) -> Self {
+        let sets = (places / 4).clamp(1, SETS_MAX);
         let segments = usize::try_from(sets).unwrap_or(1).div_ceil(SEGMENT);
         Self {
             segments: iter::repeat_with(Vec::new).take(segments).collect(),
             pruned: 0,
-            lifetime: lifetime_max.min(Self::LIFETIME_MAX),
+            lifetime: Self::lifetime(lifetime_max),
         }
     }
 
@@ -171,6 +177,14 @@ impl Front {
         }
     }
 
+    /// Lets go of some of all that is left, for good; false when nothing is. To free all of a large front at
+    /// once would hold its core up.
+    pub fn shrink(&mut self) -> bool {
+        let left = self.segments.len().saturating_sub(PRUNED_MAX);
+        self.segments.truncate(left);
+        left > 0
+    }
+
     /// Whether there is no memory for any token.
     #[cfg(test)]
     pub(super) fn is_unallocated(&self) -> bool {
@@ -181,11 +195,12 @@ impl Front {
     /// in, so nobody can aim at a place.
     fn place_of(&self, token: &TokenDigits) -> (usize, usize, u32) {
         let spread = token.spread().to_be_bytes();
-        let [set, mark] = [spread.first_chunk(), spread.last_chunk()]
+        let [place, mark] = [spread.first_chunk(), spread.last_chunk()]
             .map(|half| half.copied().map_or(0, u32::from_be_bytes));
-        let set = usize::try_from(set).unwrap_or(0);
         // What the high bits say of how far along: cheaper than a division.
-        (set.wrapping_mul(self.segments.len()) >> 32, set % SEGMENT, mark)
+        let segment = (u64::from(place) * self.segments.len() as u64) >> 32;
+        let set = usize::try_from(place).unwrap_or(0) % SEGMENT;
+        (usize::try_from(segment).unwrap_or(0), set, mark)
     }
 }
 

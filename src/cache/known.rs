@@ -43,14 +43,13 @@ impl<S: TokenStore> Sources<'_, S> {
         let deleted = self.records.deleted();
         let mut verified = None;
         for _ in 0..LOOKUPS_MAX {
-            // Epoch and generation are read before the record is looked up: a deletion in between makes
+            // First whether the feed has been read: what that read told is in the epoch then, or the
+            // generation. Both are read before the record is looked up: a deletion in between makes
             // the one move, and a gap in the feed the other.
-            let moment = Moment {
-                now: monotonic(),
-                epoch: deleted.epoch(),
-                generation: self.records.generation(),
-            };
-            let fresh = self.records.freshness().is_fresh(moment.now);
+            let instant = monotonic();
+            let fresh = self.records.freshness().is_fresh(instant);
+            let (epoch, generation) = (deleted.epoch(), self.records.generation());
+            let moment = Moment { now: instant, epoch, generation };
             if fresh {
                 let is_deleted = |record: &Record| deleted.contains(record.id);
                 let found = self.front.borrow_mut().find(token, moment, is_deleted);

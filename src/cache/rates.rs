@@ -29,8 +29,8 @@ impl Clock for StepClock {
 }
 
 /// A token unused for a minute has its whole allowance again, and need not be remembered; but its use is
-/// seen here only when no core's front cache has it.
-const REMEMBERED: Duration = Front::LIFETIME_MAX.saturating_add(Duration::from_mins(1));
+/// seen here only when no core's front cache has it, and a request may take its part when its body has come.
+const REMEMBERED: Duration = Front::LIFETIME_MAX.saturating_add(Duration::from_mins(4));
 
 /// How much may be asked with a token, once it is known who says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,6 +23,8 @@ pub struct CacheSettings {
     pub staleness_max: Duration,
     /// How long a look-up in the store may take.
     pub lookup_timeout: Duration,
+    /// How many cores have a cache of their own in front: each has its part of as many entries.
+    pub cores: usize,
 }
 
 /// How often a token is looked up that nothing certain can be learned of, because the feed has one
@@ -65,8 +67,9 @@ impl<S: TokenStore> Records<S> {
         metrics: Arc<Metrics>,
     ) -> Self {
         let lifetime = Lifetime { max: settings.lifetime_max, clock };
-        // In the shared cache, then as long again in a core's own, between two look-ups.
-        let retention = 2 * settings.lifetime_max + 2 * settings.lookup_timeout;
+        // In the shared cache, then in a core's own, between two look-ups.
+        let lifetimes = settings.lifetime_max + Front::lifetime(settings.lifetime_max);
+        let retention = lifetimes + 2 * settings.lookup_timeout;
         Self {
             store,
             settings,
@@ -147,9 +150,13 @@ impl<S: TokenStore> Records<S> {
         for _ in 0..LOOKUPS_MAX {
             let now = monotonic();
             let until = self.believed_until(now);
+            // In this order: what the last read of the feed told is known when it counts as read.
+            let fresh = self.freshness.is_fresh(now);
             let generation = self.generation();
-            // A deletion may have been lost in a gap since then.
-            if self.freshness.is_fresh(now) && generation == found.generation {
+            // A deletion may have been lost in a gap since then, or told so long ago that it is forgotten.
+            let told =
+                generation == found.generation && self.deleted.reaches_back(found.since, now);
+            if fresh && told {
                 return Ok((!self.deleted.contains(id)).then_some(until));
             }
             let exists = self.find(id, now).await?.is_some();
@@ -174,7 +181,9 @@ impl<S: TokenStore> Records<S> {
     /// An empty cache of one core's own, to be asked before this one.
     #[must_use]
     pub fn front(&self) -> Front {
-        Front::new(self.settings.entries_max, self.settings.lifetime_max)
+        let cores = u64::try_from(self.settings.cores).unwrap_or(u64::MAX).max(1);
+        let part = (self.settings.entries_max / cores).max(Front::PLACES_MIN);
+        Front::new(part, self.settings.lifetime_max)
     }
 
     async fn load(&self, id: TokenId) -> Result<Option<Arc<Record>>, StoreError> {

@@ -124,6 +124,11 @@ impl Core {
         self.front.borrow_mut().prune(monotonic());
     }
 
+    /// Takes the front cache of a core that serves no longer.
+    pub fn retire_front(&self) -> Front {
+        self.front.replace(self.gate.records.front())
+    }
+
     /// Passes on what was counted since the last time.
     pub fn tell_usage(&self) {
         let used = self.used.take();

@@ -34,7 +34,7 @@ pub enum CacheResult {
 /// What is true at the moment at which the metrics are read.
 #[derive(Clone, Copy, Debug)]
 pub struct StateNow {
-    /// Whether the gate takes requests.
+    /// Whether requests are taken, here or by the gate that has just taken over.
     pub ready: bool,
     /// Since the last whole read of the feed of deletions began; `None` before the first.
     pub feed_age: Option<Duration>,

@@ -157,27 +157,46 @@ fn tokens_that_share_a_place_make_room_for_the_next() {
     }
 }
 
-/// What is too old goes by itself, all of it within a minute of calls; what is not stays.
+/// What is too old goes by itself, all of it within a minute of calls, or a few; what is not stays.
 #[test]
 fn tokens_that_nobody_uses_are_let_go_of() {
     let moment = first();
-    for places in [100, 100_000, 900_000] {
+    for (places, calls) in [(100, 60), (100_000, 60), (4_000_000, 260)] {
         let mut front = Front::new(places, LIFETIME);
         let old = known(token(1), 1, moment);
         let gone = Rc::downgrade(&old);
         front.insert(old);
         front.insert(known(token(2), 2, after(moment, LIFETIME / 2)));
         assert!(gone.upgrade().is_some(), "{places} places");
-        for _ in 0..60 {
+        for _ in 0..calls {
             front.prune(after(moment, LIFETIME).now);
         }
         assert!(gone.upgrade().is_none(), "{places} places");
         assert!(front.find(&token(2), after(moment, LIFETIME), NEVER).is_some(), "{places} places");
-        for _ in 0..60 {
+        for _ in 0..calls {
             front.prune(after(moment, LIFETIME * 2).now);
         }
         assert!(front.is_unallocated(), "{places} places");
     }
+}
+
+/// A large front that is no longer used goes in parts, all of it.
+#[test]
+fn front_that_is_given_up_goes_in_parts() {
+    let moment = first();
+    let mut front = Front::new(100_000, LIFETIME);
+    let keys = ring("A");
+    for _ in 0..100 {
+        let token = token_of(&keys, TokenId::generate(super::now()).unwrap());
+        front.insert(known(token, 1, moment));
+    }
+    let mut calls = 1;
+    while front.shrink() {
+        calls += 1;
+        assert!(front.find(&token(9), moment, NEVER).is_none());
+    }
+    assert!((2..20).contains(&calls), "{calls}");
+    assert!(front.is_unallocated());
 }
 
 /// Of as many tokens as it has places most are found; of half as many, nearly all.

@@ -2,6 +2,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::super::{Found, Front, NotKnown, Rates, Records, Sources};
 use super::store::FakeStore;
@@ -45,6 +46,10 @@ impl Core {
         };
         sources.find(&self.token, now()).await.map(drop)
     }
+}
+
+fn found_now(records: &Records<FakeStore>) -> Found {
+    Found { since: monotonic(), until: monotonic(), generation: records.generation() }
 }
 
 #[tokio::test]
@@ -95,7 +100,7 @@ async fn deletion_lost_in_a_gap_during_a_lookup_is_felt() {
 async fn gap_while_it_is_asked_whether_a_token_still_exists_is_no_refusal() {
     for deleted in [false, true] {
         let core = Core::new();
-        let before = Found { until: monotonic(), generation: core.records.generation() };
+        let before = found_now(&core.records);
         core.records.forget_all();
         let local = tokio::task::LocalSet::new();
         local
@@ -118,6 +123,25 @@ async fn gap_while_it_is_asked_whether_a_token_still_exists_is_no_refusal() {
             })
             .await;
     }
+}
+
+/// A body may take longer to come than deleted ids are remembered: whoever has waited so long is told by the
+/// store.
+#[tokio::test(start_paused = true)]
+async fn deletion_that_is_forgotten_while_a_request_waits_is_felt() {
+    let core = Core::new();
+    core.find().await.unwrap();
+    let before = found_now(&core.records);
+    core.records.store().remove(id(1));
+    core.records.forget(id(1)).await;
+    let mut waited = Duration::ZERO;
+    while core.records.deleted().contains(id(1)) {
+        assert!(core.records.still_exists(id(1), before).await.unwrap().is_none(), "{waited:?}");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        waited += Duration::from_secs(1);
+        core.records.deleted().prune(monotonic());
+    }
+    assert!(core.records.still_exists(id(1), before).await.unwrap().is_none(), "{waited:?}");
 }
 
 #[tokio::test]

@@ -86,6 +86,7 @@ fn records(numbers: &[u8]) -> Arc<Records<FakeStore>> {
         lifetime_max: LIFETIME_MAX,
         staleness_max: STALENESS_MAX,
         lookup_timeout: LOOKUP_TIMEOUT,
+        cores: 2,
     };
     let clock = Arc::new(ManualClock::new(now()));
     Arc::new(Records::new(store, clock, settings, Arc::new(Metrics::default())))

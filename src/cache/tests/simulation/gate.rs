@@ -88,9 +88,11 @@ impl Gate {
     pub(super) fn start(ground: Ground) -> Rc<Self> {
         let settings = CacheSettings {
             entries_max: 1000,
-            lifetime_max: Duration::from_mins(1),
+            // Short beside a world, and beside what a body may take.
+            lifetime_max: Duration::from_secs(3),
             staleness_max: STALENESS_MAX,
             lookup_timeout: QUERY_TIMEOUT,
+            cores: 2,
         };
         let Ground { number, link, world, journal, keys, routes, clock } = ground;
         let metrics = Arc::<Metrics>::default();
@@ -234,7 +236,7 @@ impl Gate {
         }
         if self.world.random.chance(10) {
             // A body that takes its time.
-            sleep(self.world.random.milliseconds(1, 5000)).await;
+            sleep(self.world.random.milliseconds(1, 20_000)).await;
             return self.records.still_exists(record.id, found).await.map_err(|_| ());
         }
         Ok(Some(found.until))
@@ -244,7 +246,8 @@ impl Gate {
         if self.world.mutation == Mutation::ForgetsDeletionsDuringLookups {
             let found = self.find_naively(token).await?;
             let generation = self.records.generation();
-            return Ok(found.map(|record| (record, Found { until: monotonic(), generation })));
+            let (since, until) = (monotonic(), monotonic());
+            return Ok(found.map(|record| (record, Found { since, until, generation })));
         }
         let sources = Sources {
             front: self.world.random.one_of(&self.cores),
