@@ -88,8 +88,8 @@ impl Gate {
     pub(super) fn start(ground: Ground) -> Rc<Self> {
         let settings = CacheSettings {
             entries_max: 1000,
-            // Short beside a world, and beside what a body may take.
-            lifetime_max: Duration::from_secs(3),
+            // Longer than a world: the shared cache goes by real time, of which hardly any passes.
+            lifetime_max: Duration::from_mins(1),
             staleness_max: STALENESS_MAX,
             lookup_timeout: QUERY_TIMEOUT,
             cores: 2,
