@@ -11,8 +11,8 @@ use command_fds::{CommandFdExt as _, FdMapping};
 use rusqlite::Connection as Database;
 
 use crate::harness::{
-    A, Call, Connection, DEADLINE, Gate, Pki, Recorder, Reply, TOKENS, agent_path, delete, edit,
-    eventually, field, hang_up, mint, replace, says, section,
+    A, Call, Connection, DEADLINE, Gate, Pki, Recorder, Reply, TOKENS, agent_path, delete,
+    eventually, field, mint, replace, says,
 };
 use crate::load::{Load, Manner};
 
@@ -104,21 +104,28 @@ fn until_it_ends(mut child: Child) {
     eventually("it ends", || child.try_wait().unwrap().is_some());
 }
 
+/// Starts the next gate with this in the place of the configuration, and waits until a gate has said this.
+fn hand_over_to(gate: &Gate, config: &str, message: &str) {
+    let path = gate.directory().join("ckgate.toml");
+    let good = std::fs::read_to_string(&path).unwrap();
+    replace(&path, config);
+    gate.signal("USR2");
+    let said = gate.log().wait_for(message, |line| {
+        let said = field(line, "message")?.as_str()?.starts_with(message);
+        said.then_some(())
+    });
+    assert!(said.is_some(), "{message}");
+    replace(&path, &good);
+}
+
+const GOES_ON: &str = "the next gate has ended: this one goes on";
+
 /// A successor that cannot start changes nothing.
 #[test]
 fn next_gate_that_cannot_start_changes_nothing() {
     let recorder = Recorder::start();
     let gate = Gate::start(&recorder);
-    let path = gate.directory().join("ckgate.toml");
-    let good = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, "nonsense = 1").unwrap();
-    gate.signal("USR2");
-    let told = gate.log().wait_for("the next gate has ended", |line| {
-        let message = field(line, "message")?;
-        message.as_str()?.starts_with("the next gate has ended").then_some(())
-    });
-    assert!(told.is_some());
-    std::fs::write(&path, good).unwrap();
+    hand_over_to(&gate, "nonsense = 1", GOES_ON);
     assert_eq!(gate.call("GET", "/v1/agents/").send().status, 401);
 }
 
@@ -128,28 +135,18 @@ fn next_gate_that_cannot_start_changes_nothing() {
 fn next_gate_that_does_not_get_ready_ends() {
     let recorder = Recorder::start();
     let gate = Gate::start(&recorder);
-    let path = gate.directory().join("ckgate.toml");
-    let config = std::fs::read_to_string(&path).unwrap();
     // A store like this gate's, but for the feed of deletions.
     let elsewhere = gate.directory().join("elsewhere.db");
     let own = Database::open(gate.directory().join("ckgate.db")).unwrap();
     own.execute("VACUUM INTO ?1", [elsewhere.to_str().unwrap()]).unwrap();
     let store = Database::open(&elsewhere).unwrap();
     store.execute_batch("ALTER TABLE deletions RENAME TO gone").unwrap();
-    edit(&gate, |table| {
-        let url = format!("sqlite:{}", elsewhere.display());
-        section(table, "store").insert("url".to_owned(), url.into());
-    });
-    gate.signal("USR2");
-    for message in ["not ready in time", "the next gate has ended: this one goes on"] {
-        let said = gate.log().wait_for(message, |line| {
-            let said = field(line, "message")?.as_str()?.starts_with(message);
-            said.then_some(())
-        });
-        assert!(said.is_some(), "{message}");
-    }
-    replace(&path, &config);
-    hang_up(&gate);
+    let config = std::fs::read_to_string(gate.directory().join("ckgate.toml")).unwrap();
+    hand_over_to(&gate, &config.replace("ckgate.db", "elsewhere.db"), GOES_ON);
+    assert_eq!(
+        Line::behind(&gate).said("not ready in time: the earlier gate goes on, and this one ends"),
+        1
+    );
     let token = mint(&gate, A, &["read_messages"]);
     let answer = gate.call("GET", &agent_path(A, "/messages")).token(&token).send();
     assert_eq!(answer.status, 200);
