@@ -202,7 +202,7 @@ pub fn serve(config: Config, load: Load, invocation: &Invocation) -> Result<(), 
                 _ = terminate.recv() => return !is_awaited,
                 _ = interrupt.recv() => return !is_awaited,
                 _ = hangup.recv() => files.reload(&running, &log),
-                // Before that it would not be there any more to relieve the one before it.
+                // Not before: relieved itself, it would never relieve the one before it.
                 _ = hand_over.recv(), if !is_awaited => running.hand_over(invocation, &mut successor),
                 _ = look.tick() => if files.have_changed() { files.reload(&running, &log) },
             }
@@ -282,8 +282,9 @@ impl Running {
         Ok(())
     }
 
-    /// Drains and stops the gate: it is no longer ready, unless the next one is in its place, takes no connection, lets requests and
-    /// streams under way end, cuts what is left at the deadline, and returns when all is done.
+    /// Drains and stops the gate: it is no longer ready, unless the next one is in its place, takes no
+    /// connection, lets requests and streams under way end, cuts what is left at the deadline, and
+    /// returns when all is done.
     pub fn stop(self) {
         let _ = self.draining.send(true);
         drop(self.sockets);

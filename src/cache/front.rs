@@ -105,7 +105,7 @@ impl Known {
 impl Front {
     /// The longest that a record is found here before the shared cache is asked again.
     pub const LIFETIME_MAX: Duration = Duration::from_mins(1);
-    /// However few its part is.
+    /// A core's places, however few its part of the shared cache's entries is.
     pub(super) const PLACES_MIN: u64 = 4096;
 
     /// How long a record is found here that may be in the shared cache for `lifetime_max`.

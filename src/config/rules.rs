@@ -30,9 +30,10 @@ pub enum Preflight {
 /// What is remembered of records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cache {
-    /// Most records remembered, and most that the cores together know by heart. Default 100 000.
+    /// Most records remembered, and about the places of all cores' own caches. Default 100 000.
     pub entries_max: u64,
-    /// Longest time a record is remembered, and longest a core uses what it found there. Default 60 s.
+    /// Longest time a record is remembered; a core uses what it found for as long again, at most a
+    /// minute. Default 60 s.
     pub lifetime_max: Duration,
 }
 
