@@ -158,10 +158,11 @@ async fn create(store: &Arc<SqliteStore>, tokens: u64, now: Timestamp) -> Outcom
     let grant = Grant {
         host: BoundHost::parse("https://chat.example.com")?,
         expires_at: now + SignedDuration::from_hours(1),
-        entries: vec![PolicyEntry {
+        entries: [PolicyEntry {
             agent: AgentId::parse("agent-11111111-1111-4111-8111-111111111111")?,
             access: Permission::ALL.into_iter().collect(),
-        }],
+        }]
+        .into(),
     };
     let (mut created, mut running) = (Vec::new(), JoinSet::new());
     for _ in 0..tokens {

@@ -58,10 +58,8 @@ impl Parts {
             grant: Grant {
                 host: BoundHost::parse("https://app.test").ok()?,
                 expires_at,
-                entries: vec![PolicyEntry {
-                    agent: AgentId::parse(OWN).ok()?,
-                    access: everything(),
-                }],
+                entries: [PolicyEntry { agent: AgentId::parse(OWN).ok()?, access: everything() }]
+                    .into(),
             },
             keys,
             token,

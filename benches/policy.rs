@@ -30,7 +30,7 @@ impl Prepared {
         let grant = Grant {
             host: BoundHost::parse("https://app.test").ok()?,
             expires_at: Timestamp::UNIX_EPOCH.saturating_add(SignedDuration::from_mins(1)).ok()?,
-            entries: vec![PolicyEntry { agent, access: everything() }],
+            entries: [PolicyEntry { agent, access: everything() }].into(),
         };
         Some(Self { routes: RouteTable::built_in().ok()?, grant, agent })
     }

@@ -338,10 +338,11 @@ fn record(n: u64, start: Timestamp) -> Outcome<Record> {
         grant: Grant {
             host: BoundHost::parse("https://chat.example.com")?,
             expires_at: start + LIFE + SignedDuration::from_millis(i64::try_from(n / 1000)?),
-            entries: vec![PolicyEntry {
+            entries: [PolicyEntry {
                 agent: AgentId::from_u128(agent).ok_or("not an agent id")?,
                 access,
-            }],
+            }]
+            .into(),
         },
         limits: TokenLimits::NONE,
     })

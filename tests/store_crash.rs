@@ -206,10 +206,11 @@ fn record(id: TokenId) -> Record {
         grant: Grant {
             host: BoundHost::parse(&hostname).unwrap(),
             expires_at: created_at + SignedDuration::from_hours(24),
-            entries: vec![PolicyEntry {
+            entries: [PolicyEntry {
                 agent: AgentId::from_u128(agent).unwrap(),
                 access: [Permission::ReadMessages].into_iter().collect(),
-            }],
+            }]
+            .into(),
         },
         limits: TokenLimits::NONE,
         hostname: hostname.into(),

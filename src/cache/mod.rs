@@ -5,6 +5,7 @@
 //! set of deleted ids is read after every cache hit, so a deletion cannot be undone by a look-up
 //! that was under way when it happened.
 
+mod alike;
 mod deleted;
 mod follower;
 mod freshness;

@@ -1,4 +1,5 @@
 use jiff::Timestamp;
+use smallvec::SmallVec;
 
 use super::{AgentId, BoundHost, Permission, Permissions};
 
@@ -11,6 +12,9 @@ pub struct PolicyEntry {
     pub access: Permissions,
 }
 
+/// The entries of a policy: one, the usual number, needs no memory of its own, and is where the record is.
+pub type PolicyEntries = SmallVec<[PolicyEntry; 1]>;
+
 /// What a live record permits: these agents, from this host, until then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
@@ -19,7 +23,7 @@ pub struct Grant {
     /// The first moment at which nothing is permitted any more, to the millisecond.
     pub expires_at: Timestamp,
     /// At most one entry an agent, in the order in which they were given.
-    pub entries: Vec<PolicyEntry>,
+    pub entries: PolicyEntries,
 }
 
 impl Grant {

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::net::Ipv6Addr;
+use std::sync::Arc;
 
 use url::Host;
 
@@ -25,9 +26,13 @@ pub enum Scheme {
     Https,
 }
 
-/// The host a token is bound to, normalised: a web origin, or a bare host with or without port.
+/// The host a token is bound to, normalised: a web origin, or a bare host with or without port. Cheap
+/// to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct BoundHost {
+pub struct BoundHost(Arc<Parts>);
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Parts {
     scheme: Option<Scheme>,
     host: Box<str>,
     /// `None` for an origin: its default port; for a bare host: any port.
@@ -119,47 +124,49 @@ impl BoundHost {
 
     fn assemble(scheme: Option<Scheme>, host: String, port: Option<u16>) -> Self {
         let serialised = serialise(scheme, &host, port).into();
-        Self { scheme, host: host.into(), port, serialised }
+        Self(Arc::new(Parts { scheme, host: host.into(), port, serialised }))
     }
 
     /// The normalised form: `https://chat.example.com`, `chat.example.com`, `chat.example.com:3000`.
     /// Parsing it again gives the same value.
     #[must_use]
     pub fn serialised(&self) -> &str {
-        &self.serialised
+        &self.0.serialised
     }
 
     /// Whether a request with this `Origin` comes from the bound host. A bare host matches both
     /// schemes, and every port when it names none.
     #[must_use]
     pub fn matches_origin(&self, origin: &WebOrigin<'_>) -> bool {
-        let port = match (self.scheme, self.port) {
+        let bound = &*self.0;
+        let port = match (bound.scheme, bound.port) {
             (Some(scheme), port) => {
                 scheme == origin.scheme && port.unwrap_or(scheme.default_port()) == origin.port
             }
             (None, Some(port)) => port == origin.port,
             (None, None) => true,
         };
-        port && origin.host.eq_ignore_ascii_case(&self.host)
+        port && origin.host.eq_ignore_ascii_case(&bound.host)
     }
 
     /// Whether a request for this `Host` is for the bound host itself: the page's own gate. The
     /// scheme is not in `Host`, so an origin's default port matches a `Host` that names none.
     #[must_use]
     pub fn matches_host(&self, host: &Authority<'_>) -> bool {
-        let port = match (self.scheme, self.port, host.port) {
+        let bound = &*self.0;
+        let port = match (bound.scheme, bound.port, host.port) {
             (Some(_), None, None) | (None, None, _) => true,
             (Some(scheme), None, Some(port)) => port == scheme.default_port(),
-            (_, Some(bound), Some(port)) => bound == port,
+            (_, Some(named), Some(port)) => named == port,
             (_, Some(_), None) => false,
         };
-        port && host.name().eq_ignore_ascii_case(&self.host)
+        port && host.name().eq_ignore_ascii_case(&bound.host)
     }
 }
 
 impl fmt::Display for BoundHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.serialised)
+        f.write_str(self.serialised())
     }
 }
 

@@ -40,7 +40,7 @@ pub use decide::{
     permit_server_key,
 };
 pub use denial::{Denial, Place};
-pub use grant::{Grant, PolicyEntry};
+pub use grant::{Grant, PolicyEntries, PolicyEntry};
 pub use hex::hex;
 pub use host::{Authority, BoundHost, HOSTNAME_LENGTH_MAX, InvalidHostname, Scheme, WebOrigin};
 pub use owned_id::OwnedId;

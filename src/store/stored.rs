@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::{AgentId, BoundHost, Grant, Permission, PolicyEntry};
+use crate::policy::{AgentId, BoundHost, Grant, Permission, PolicyEntries, PolicyEntry};
 use crate::token::{AccountName, Record, TokenId, TokenLimits};
 
 /// The columns of a record, as an engine read them.
@@ -67,7 +67,7 @@ pub(super) fn policy_text(entries: &[PolicyEntry]) -> serde_json::Result<String>
 }
 
 /// The entries of a policy column.
-pub(super) fn policy_entries(text: &str) -> Result<Vec<PolicyEntry>, &'static str> {
+pub(super) fn policy_entries(text: &str) -> Result<PolicyEntries, &'static str> {
     let texts: Vec<EntryText> =
         serde_json::from_str(text).map_err(|_| "its policy is not what this version writes")?;
     if texts.is_empty() {

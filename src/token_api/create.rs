@@ -8,7 +8,9 @@ use super::{Asked, LIFETIME_DEFAULT, TokenApi, expiry, read_body};
 use crate::answer::{self, RequestId};
 use crate::audit;
 use crate::json::Object;
-use crate::policy::{AgentId, BoundHost, Grant, Permission, Permissions, PolicyEntry};
+use crate::policy::{
+    AgentId, BoundHost, Grant, Permission, Permissions, PolicyEntries, PolicyEntry,
+};
 use crate::store::TokenStore as _;
 use crate::token::{AccountName, Record, TokenId, TokenLimits};
 
@@ -100,12 +102,12 @@ fn limits(limits: Option<TokenLimits>) -> Result<TokenLimits, Rejection> {
 }
 
 /// Reads the policy; entries for the same agent become their union.
-fn entries(policy: &[Object<EntryBody>]) -> Result<Vec<PolicyEntry>, Rejection> {
+fn entries(policy: &[Object<EntryBody>]) -> Result<PolicyEntries, Rejection> {
     if policy.is_empty() || policy.len() > ENTRIES_MAX {
         let problem = format!("must have 1 to {ENTRIES_MAX} entries, not {}", policy.len());
         return Err(Rejection::invalid("policy", problem));
     }
-    let mut entries: Vec<PolicyEntry> = Vec::with_capacity(policy.len());
+    let mut entries = PolicyEntries::with_capacity(policy.len());
     for (index, Object(entry)) in policy.iter().enumerate() {
         let entry = read_entry(entry, index)?;
         match entries.iter_mut().find(|earlier| earlier.agent == entry.agent) {

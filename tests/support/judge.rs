@@ -106,7 +106,7 @@ impl Judge {
         let grant = Grant {
             host: BoundHost::parse(ORIGIN).ok()?,
             expires_at: now.saturating_add(SignedDuration::from_secs(60)).ok()?,
-            entries: vec![PolicyEntry { agent: AgentId::parse(OWN).ok()?, access }],
+            entries: [PolicyEntry { agent: AgentId::parse(OWN).ok()?, access }].into(),
         };
         let whence = Whence {
             origin: OriginHeader::Web(WebOrigin::parse(ORIGIN.as_bytes())?),

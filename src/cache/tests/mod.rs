@@ -1,3 +1,4 @@
+mod alike;
 mod deletions;
 mod follower;
 mod front;
@@ -19,7 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 use self::store::FakeStore;
 use super::{CacheSettings, Limits, NewStream, Records};
 use crate::clock::{ManualClock, monotonic};
-use crate::policy::{BoundHost, Grant};
+use crate::policy::{BoundHost, Grant, PolicyEntries};
 use crate::store::Deletion;
 use crate::telemetry::Metrics;
 use crate::token::{AccountName, Record, TokenId, TokenLimits};
@@ -46,7 +47,7 @@ fn record(number: u8) -> Record {
         grant: Grant {
             host: BoundHost::parse("app.test").unwrap(),
             expires_at: now() + SignedDuration::from_hours(1),
-            entries: Vec::new(),
+            entries: PolicyEntries::new(),
         },
         limits: TokenLimits::NONE,
     }

@@ -13,7 +13,9 @@ use crate::cli::gate_client::{GateClient, Question};
 use crate::cli::routes::read_file;
 use crate::cli::{Environment, secret_in};
 use crate::config::Config;
-use crate::policy::{AgentId, BoundHost, Grant, Permission, Permissions, PolicyEntry};
+use crate::policy::{
+    AgentId, BoundHost, Grant, Permission, Permissions, PolicyEntries, PolicyEntry,
+};
 use crate::proxy::TOKEN_API_PATH;
 use crate::store::TokenStore as _;
 use crate::token::{Record, Secret, TextRefusal, TokenBytes, TokenId};
@@ -178,7 +180,7 @@ impl RawToken {
     /// What it says, checked. Without an expiry of its own, it has this one.
     fn into_grant(self, expires_at: Option<Timestamp>) -> Result<Grant, String> {
         let (RawPolicy::List(raw_entries) | RawPolicy::Object { data: raw_entries }) = self.policy;
-        let mut entries = Vec::with_capacity(raw_entries.len());
+        let mut entries = PolicyEntries::with_capacity(raw_entries.len());
         for entry in raw_entries {
             let agent = AgentId::parse(&entry.id).map_err(|e| format!("`{}`: {e}", entry.id))?;
             let access: Permissions = entry.access.into_iter().collect();

@@ -55,7 +55,7 @@ fn targets() -> impl Strategy<Value = String> {
 }
 
 fn with_entries(entries: Vec<PolicyEntry>) -> Grant {
-    Grant { entries, ..grant(&[]) }
+    Grant { entries: entries.into(), ..grant(&[]) }
 }
 
 fn is_permitted(grant: &Grant, method: &Method, target: &str) -> Option<bool> {

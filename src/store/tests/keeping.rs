@@ -78,7 +78,7 @@ pub(in crate::store) async fn taken_id_is_refused_and_the_record_stays(engine: &
     let first = record();
     let mut second = first.clone();
     second.account = account("other");
-    second.grant.entries = vec![entry(agent(2), &[Permission::WriteAgent])];
+    second.grant.entries = [entry(agent(2), &[Permission::WriteAgent])].into();
     engine.store().create(first.clone()).await.unwrap();
     assert!(engine.store().create(second).await.is_err());
     assert_eq!(engine.store().get(first.id).await.unwrap(), Some(first));

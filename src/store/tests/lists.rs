@@ -116,8 +116,8 @@ pub(in crate::store) async fn list_names_only_live_tokens(engine: &impl Engine) 
 pub(in crate::store) async fn list_names_only_tokens_of_the_agent(engine: &impl Engine) {
     let read = [Permission::ReadAgent];
     let mut made = records(4);
-    made[1].grant.entries = vec![entry(agent(2), &read)];
-    made[2].grant.entries = vec![entry(agent(3), &read), entry(agent(2), &read)];
+    made[1].grant.entries = [entry(agent(2), &read)].into();
+    made[2].grant.entries = vec![entry(agent(3), &read), entry(agent(2), &read)].into();
     made[3].grant.entries = (3..103).map(|n| entry(agent(n), &read)).collect();
     create_all(engine.store(), &made).await;
     let cases = [
@@ -158,7 +158,7 @@ pub(in crate::store) async fn filtered_pages_join_into_the_whole_list(engine: &i
     for (n, record) in made.iter_mut().enumerate() {
         record.key_id = if n % 5 == 0 { 9 } else { 1 };
         if n % 3 == 0 {
-            record.grant.entries = vec![entry(agent(2), &[Permission::ReadAgent])];
+            record.grant.entries = [entry(agent(2), &[Permission::ReadAgent])].into();
         }
     }
     create_all(engine.store(), &made).await;

@@ -31,10 +31,11 @@ pub(in crate::store) fn record_made_at(created_at: Timestamp) -> Record {
         grant: Grant {
             host: BoundHost::parse("https://chat.example.com").unwrap(),
             expires_at: created_at + SignedDuration::from_hours(1),
-            entries: vec![PolicyEntry {
+            entries: [PolicyEntry {
                 agent: agent(1),
                 access: [Permission::ReadMessages, Permission::WriteMessages].into_iter().collect(),
-            }],
+            }]
+            .into(),
         },
         limits: TokenLimits::NONE,
     }

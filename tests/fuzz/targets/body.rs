@@ -23,10 +23,10 @@ static ROUTES: LazyLock<RouteTable> = LazyLock::new(|| RouteTable::built_in().ex
 static GRANT: LazyLock<Grant> = LazyLock::new(|| Grant {
     host: BoundHost::parse("https://app.test").expect("a host"),
     expires_at: Timestamp::MAX,
-    entries: vec![PolicyEntry {
+    entries: [PolicyEntry {
         agent: AgentId::parse(AGENT).expect("an agent id"),
         access: Permission::ALL.into_iter().collect(),
-    }],
+    }].into(),
 });
 
 fuzz_target!(|body: &[u8]| {

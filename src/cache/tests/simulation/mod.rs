@@ -119,10 +119,11 @@ impl Simulation {
             grant: Grant {
                 host: BoundHost::parse(ORIGIN).unwrap(),
                 expires_at: epoch() + lifetime,
-                entries: vec![PolicyEntry {
+                entries: [PolicyEntry {
                     agent: AgentId::parse(AGENT).unwrap(),
                     access: [Permission::ReadMessages].into_iter().collect(),
-                }],
+                }]
+                .into(),
             },
             limits: TokenLimits::NONE,
         };
