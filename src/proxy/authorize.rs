@@ -56,13 +56,16 @@ impl<B: CallerBody> Carried<B> {
         }
     }
 
-    async fn whole(&mut self, limits: BodyLimits) -> Result<Bytes, Refusal> {
+    /// All of it; kept here as well where a refusal of it does not hold.
+    async fn whole(&mut self, limits: BodyLimits, is_kept: bool) -> Result<Bytes, Refusal> {
         let bytes = match std::mem::replace(self, Self::Lost) {
             Self::Unread(body) => body.whole(limits).await?,
             Self::Read(bytes) => bytes,
-            Self::Lost => Bytes::new(),
+            Self::Lost => return Err(Refusal::malformed("the body cannot be read twice")),
         };
-        *self = Self::Read(bytes.clone());
+        if is_kept {
+            *self = Self::Read(bytes.clone());
+        }
         Ok(bytes)
     }
 
@@ -186,7 +189,7 @@ impl<'a> Line<'a> {
             }
             Judged::BodyFirst(pending) => {
                 check_coding(self.head.fields())?;
-                let body = body.whole(gate.rules.inspected_body).await?;
+                let body = body.whole(gate.rules.inspected_body, !account.enforce).await?;
                 waited = true;
                 pending.judge_body(body).map_err(Refusal::Denied)?
             }
@@ -249,8 +252,7 @@ impl<'a> Line<'a> {
         let operation = self.core.name(operation);
         let permit = authorized.as_ref().ok().map(|(permit, _)| permit);
         let inspected = permit.filter(|permit| permit.is_inspected());
-        let body_fields =
-            inspected.map(|permit| permit.body_fields().collect::<Vec<_>>().join(","));
+        let body_fields = inspected.map(|permit| list_of(permit.body_fields()));
         let parameter = match authorized {
             Err(Refusal::Denied(Denial::ParameterNotAllowed { place, name, .. })) => {
                 Some(format!("{} {name}", place.as_str()))
@@ -266,4 +268,16 @@ impl<'a> Line<'a> {
             event.query_keys = asked.query.key_list();
         });
     }
+}
+
+/// Names with commas between them.
+fn list_of<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    let mut list = String::with_capacity(64);
+    for name in names {
+        if !list.is_empty() {
+            list.push(',');
+        }
+        list.push_str(name);
+    }
+    list
 }

@@ -101,6 +101,13 @@ impl Body for MeteredBody {
 
 /// Reads a body whole.
 pub async fn collect(incoming: RequestBody, limits: BodyLimits) -> Result<Bytes, BodyProblem> {
+    let incoming = match incoming.into_whole() {
+        Ok(bytes) if bytes.len() as u64 > limits.bytes_max => {
+            return Err(BodyProblem::TooLarge(limits.bytes_max));
+        }
+        Ok(bytes) => return Ok(bytes),
+        Err(arriving) => arriving,
+    };
     let body = MeteredBody::new(incoming, limits)?;
     if body.is_end_stream() {
         return Ok(Bytes::new());

@@ -274,7 +274,9 @@ impl<'a> Line<'a> {
 type Place = (StreamLease, tokio::sync::oneshot::Receiver<Cut>, (Duration, Cut));
 
 fn is_event_stream(fields: &Fields) -> bool {
+    const EVENTS: &[u8] = b"text/event-stream";
     let media_type = fields.get(CONTENT_TYPE).unwrap_or_default();
-    let essence = media_type.split(|byte| *byte == b';').next().unwrap_or_default();
-    essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    let Some((essence, rest)) = media_type.split_at_checked(EVENTS.len()) else { return false };
+    let ends = matches!(rest.trim_ascii_start(), [] | [b';', ..]);
+    ends && essence.eq_ignore_ascii_case(EVENTS)
 }

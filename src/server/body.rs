@@ -57,6 +57,14 @@ impl RequestBody {
         Self(Source::Whole(bytes))
     }
 
+    /// All of the body, if it is here already.
+    pub fn into_whole(self) -> Result<Bytes, Self> {
+        match self.0 {
+            Source::Whole(bytes) => Ok(bytes),
+            arriving => Err(Self(arriving)),
+        }
+    }
+
     /// A body that its connection reads when it is asked for.
     pub(super) fn arriving(framing: Framing) -> (Self, Rc<Arrivals>) {
         let state = State { asked_by: None, next: None, received: 0, ended: false };

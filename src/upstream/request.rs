@@ -118,7 +118,7 @@ impl OutgoingRequest {
             Framing::Length(0) if !self.admits_body => {}
             Framing::Length(length) => {
                 self.head.extend_from_slice(b"content-length: ");
-                self.head.extend_from_slice(length.to_string().as_bytes());
+                self.head.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
                 self.head.extend_from_slice(b"\r\n");
             }
             Framing::Chunked => self.head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
