@@ -1,8 +1,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use dashmap::DashMap;
-
+use super::by_id::ById;
 use crate::token::TokenId;
 
 /// The ids whose deletion this gate knows of. Deleted is for ever, so the set only has to outlive
@@ -10,7 +9,7 @@ use crate::token::TokenId;
 /// request that waits for its body for longer asks whether the set reaches back.
 #[derive(Debug)]
 pub struct DeletedIds {
-    known: DashMap<TokenId, Instant>,
+    known: ById<Instant>,
     epoch: AtomicU64,
     retention: Duration,
 }
@@ -20,7 +19,7 @@ impl DeletedIds {
     /// a look-up that may still put one into them.
     #[must_use]
     pub fn new(retention: Duration) -> Self {
-        Self { known: DashMap::new(), epoch: AtomicU64::new(0), retention }
+        Self { known: ById::default(), epoch: AtomicU64::new(0), retention }
     }
 
     /// Whether `id` has been deleted.

@@ -6,6 +6,7 @@
 //! that was under way when it happened.
 
 mod alike;
+mod by_id;
 mod deleted;
 mod follower;
 mod freshness;

@@ -2,10 +2,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use dashmap::DashMap;
 use dashmap::mapref::multiple::RefMulti;
+use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
+use super::by_id::ById;
 use crate::token::TokenId;
 
 /// Why an open stream is ended before its upstream ends it.
@@ -34,7 +35,7 @@ pub struct TooManyStreams {
 /// The streams that are open on this gate, by token, so that each can be told to end.
 #[derive(Debug, Default)]
 pub struct OpenStreams {
-    by_token: DashMap<TokenId, Places>,
+    by_token: ById<Places>,
     next_number: AtomicU64,
 }
 
@@ -43,7 +44,7 @@ pub struct OpenStreams {
 struct Places {
     /// Until when it may be believed that the token exists, by whoever opened a stream last.
     until: Instant,
-    open: Vec<(u64, oneshot::Sender<Cut>)>,
+    open: SmallVec<[(u64, oneshot::Sender<Cut>); 1]>,
 }
 
 /// A stream to be opened.
@@ -108,7 +109,7 @@ impl OpenStreams {
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         let NewStream { token, until, streams_max } = stream;
         let mut places =
-            self.by_token.entry(token).or_insert_with(|| Places { until, open: Vec::new() });
+            self.by_token.entry(token).or_insert_with(|| Places { until, open: SmallVec::new() });
         if places.open.len() >= streams_max {
             return Err(TooManyStreams { streams_max });
         }
