@@ -5,12 +5,12 @@
 //! set of deleted ids is read after every cache hit, so a deletion cannot be undone by a look-up
 //! that was under way when it happened.
 
-mod alike;
 mod by_id;
 mod deleted;
 mod follower;
 mod freshness;
 mod front;
+mod interner;
 mod keeper;
 mod known;
 mod origins;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use moka::Expiry;
 use moka::future::Cache;
 
-use super::alike::Alike;
+use super::interner::Interner;
 use super::{DeletedIds, Found, Freshness, Front};
 use crate::clock::{Clock, monotonic};
 use crate::store::{DeleteOutcome, Deletion, StoreError, TokenStore};
@@ -55,7 +55,7 @@ pub struct Records<S> {
     generation: AtomicU64,
     deleted: Arc<DeletedIds>,
     freshness: Arc<Freshness>,
-    alike: Alike,
+    interner: Interner,
     settings: CacheSettings,
     metrics: Arc<Metrics>,
 }
@@ -80,7 +80,7 @@ impl<S: TokenStore> Records<S> {
                 .expire_after(lifetime)
                 .build(),
             generation: AtomicU64::new(0),
-            alike: Alike::new(),
+            interner: Interner::new(),
             deleted: Arc::new(DeletedIds::new(retention)),
             freshness: Arc::new(Freshness::new(settings.staleness_max, monotonic())),
             metrics,
@@ -196,7 +196,7 @@ impl<S: TokenStore> Records<S> {
         if answered.is_err() {
             self.metrics.store_failures.inc();
         }
-        answered.map(|record| record.map(|record| Arc::new(self.alike.share(record))))
+        answered.map(|record| record.map(|record| Arc::new(self.interner.intern(record))))
     }
 
     /// Deletes a token. When this returns, the deletion is durable and this gate refuses the token.

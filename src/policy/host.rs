@@ -29,15 +29,13 @@ pub enum Scheme {
 /// The host a token is bound to, normalised: a web origin, or a bare host with or without port. Cheap
 /// to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct BoundHost(Arc<Parts>);
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Parts {
-    scheme: Option<Scheme>,
-    host: Box<str>,
+pub struct BoundHost {
+    /// The normalised form; the host stands in it behind the scheme.
+    serialised: Arc<str>,
+    host_length: u16,
     /// `None` for an origin: its default port; for a bare host: any port.
     port: Option<u16>,
-    serialised: Box<str>,
+    scheme: Option<Scheme>,
 }
 
 /// Why a hostname cannot be bound; the message is for the developer who sent it.
@@ -88,10 +86,11 @@ impl Scheme {
         }
     }
 
-    const fn as_str(self) -> &'static str {
+    /// The scheme and what stands between it and the host.
+    const fn prefix(self) -> &'static str {
         match self {
-            Self::Http => "http",
-            Self::Https => "https",
+            Self::Http => "http://",
+            Self::Https => "https://",
         }
     }
 }
@@ -119,48 +118,54 @@ impl BoundHost {
         let (host, port) = split_port(authority)?;
         let host = normalise(host)?;
         let port = port.filter(|p| scheme.is_none_or(|s| s.default_port() != *p));
-        Ok(Self::assemble(scheme, host, port))
+        Ok(Self::assemble(scheme, &host, port))
     }
 
-    fn assemble(scheme: Option<Scheme>, host: String, port: Option<u16>) -> Self {
-        let serialised = serialise(scheme, &host, port).into();
-        Self(Arc::new(Parts { scheme, host: host.into(), port, serialised }))
+    fn assemble(scheme: Option<Scheme>, host: &str, port: Option<u16>) -> Self {
+        let serialised = serialise(scheme, host, port).into();
+        // A longer one is no host, and matches nothing.
+        let host_length = u16::try_from(host.len()).unwrap_or(0);
+        Self { serialised, host_length, port, scheme }
+    }
+
+    fn host(&self) -> &str {
+        let start = self.scheme.map_or(0, |scheme| scheme.prefix().len());
+        let host = self.serialised.get(start..start + usize::from(self.host_length));
+        host.unwrap_or_default()
     }
 
     /// The normalised form: `https://chat.example.com`, `chat.example.com`, `chat.example.com:3000`.
     /// Parsing it again gives the same value.
     #[must_use]
     pub fn serialised(&self) -> &str {
-        &self.0.serialised
+        &self.serialised
     }
 
     /// Whether a request with this `Origin` comes from the bound host. A bare host matches both
     /// schemes, and every port when it names none.
     #[must_use]
     pub fn matches_origin(&self, origin: &WebOrigin<'_>) -> bool {
-        let bound = &*self.0;
-        let port = match (bound.scheme, bound.port) {
+        let port = match (self.scheme, self.port) {
             (Some(scheme), port) => {
                 scheme == origin.scheme && port.unwrap_or(scheme.default_port()) == origin.port
             }
             (None, Some(port)) => port == origin.port,
             (None, None) => true,
         };
-        port && origin.host.eq_ignore_ascii_case(&bound.host)
+        port && origin.host.eq_ignore_ascii_case(self.host())
     }
 
     /// Whether a request for this `Host` is for the bound host itself: the page's own gate. The
     /// scheme is not in `Host`, so an origin's default port matches a `Host` that names none.
     #[must_use]
     pub fn matches_host(&self, host: &Authority<'_>) -> bool {
-        let bound = &*self.0;
-        let port = match (bound.scheme, bound.port, host.port) {
+        let port = match (self.scheme, self.port, host.port) {
             (Some(_), None, None) | (None, None, _) => true,
             (Some(scheme), None, Some(port)) => port == scheme.default_port(),
             (_, Some(named), Some(port)) => named == port,
             (_, Some(_), None) => false,
         };
-        port && host.name().eq_ignore_ascii_case(&bound.host)
+        port && host.name().eq_ignore_ascii_case(self.host())
     }
 }
 
@@ -173,8 +178,7 @@ impl fmt::Display for BoundHost {
 fn serialise(scheme: Option<Scheme>, host: &str, port: Option<u16>) -> String {
     let mut serialised = String::with_capacity(host.len() + 14);
     if let Some(scheme) = scheme {
-        serialised.push_str(scheme.as_str());
-        serialised.push_str("://");
+        serialised.push_str(scheme.prefix());
     }
     serialised.push_str(host);
     if let Some(port) = port {
@@ -258,11 +262,9 @@ impl<'r> WebOrigin<'r> {
     /// Parses a header value. `null`, lists, paths and anything else that is not one origin: `None`.
     #[must_use]
     pub fn parse(value: &'r [u8]) -> Option<Self> {
-        let (scheme, rest) = [(Scheme::Https, "https://"), (Scheme::Http, "http://")]
-            .into_iter()
-            .find_map(|(scheme, prefix)| {
-            let (word, rest) = value.split_at_checked(prefix.len())?;
-            word.eq_ignore_ascii_case(prefix.as_bytes()).then_some((scheme, rest))
+        let (scheme, rest) = [Scheme::Https, Scheme::Http].into_iter().find_map(|scheme| {
+            let (prefix, rest) = value.split_at_checked(scheme.prefix().len())?;
+            prefix.eq_ignore_ascii_case(scheme.prefix().as_bytes()).then_some((scheme, rest))
         })?;
         let authority = Authority::parse(rest)?;
         if authority.host.ends_with('.') {
@@ -351,7 +353,7 @@ fn has_broken_a_label(name: &str) -> bool {
 
 impl fmt::Display for WebOrigin<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme.as_str(), self.host)?;
+        write!(f, "{}{}", self.scheme.prefix(), self.host)?;
         if self.port == self.scheme.default_port() { Ok(()) } else { write!(f, ":{}", self.port) }
     }
 }

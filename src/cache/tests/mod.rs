@@ -1,7 +1,7 @@
-mod alike;
 mod deletions;
 mod follower;
 mod front;
+mod interner;
 mod known;
 mod lifetimes;
 mod lookups;

@@ -7,16 +7,17 @@ use crate::policy::BoundHost;
 use crate::token::{AccountName, Record};
 
 /// What many records have in common, kept once: an application has one account and few hostnames, however
-/// many tokens. Less memory; and of a record that nothing has touched lately, these parts have been.
+/// many tokens. Less memory; and where a record is in memory that nothing has touched lately, these parts
+/// usually are not.
 #[derive(Debug)]
-pub(super) struct Alike {
+pub(super) struct Interner {
     accounts: Cache<AccountName, AccountName>,
     hostnames: Cache<Arc<str>, Arc<str>>,
     hosts: Cache<BoundHost, BoundHost>,
 }
 
-impl Alike {
-    /// Most values of a kind: where there are more, the rarest are kept with their records.
+impl Interner {
+    /// Most values of a kind: where there are more, some records keep theirs to themselves.
     const VALUES_MAX: u64 = 4096;
 
     pub(super) fn new() -> Self {
@@ -27,8 +28,8 @@ impl Alike {
         }
     }
 
-    /// The same record, in the parts that it shares with others.
-    pub(super) fn share(&self, mut record: Record) -> Record {
+    /// The same record, in parts that equal records share.
+    pub(super) fn intern(&self, mut record: Record) -> Record {
         record.account = the_one(&self.accounts, &record.account);
         record.hostname = the_one(&self.hostnames, &record.hostname);
         record.grant.host = the_one(&self.hosts, &record.grant.host);
@@ -36,7 +37,7 @@ impl Alike {
     }
 }
 
-/// The value that was the first of those that equal it.
-fn the_one<T: Clone + Eq + Hash + Send + Sync + 'static>(known: &Cache<T, T>, value: &T) -> T {
-    known.get_with_by_ref(value, || value.clone())
+/// An equal value that is kept already, or else this one.
+fn the_one<T: Clone + Eq + Hash + Send + Sync + 'static>(kept: &Cache<T, T>, value: &T) -> T {
+    kept.get_with_by_ref(value, || value.clone())
 }

@@ -1,10 +1,10 @@
-use super::super::alike::Alike;
+use super::super::interner::Interner;
 use super::*;
 
 #[test]
 fn equal_parts_of_records_are_kept_once_and_stay_equal() {
-    let (alike, [first, second]) = (Alike::new(), [record(1), record(2)]);
-    let shared = [&first, &second].map(|record| alike.share(record.clone()));
+    let (interner, [first, second]) = (Interner::new(), [record(1), record(2)]);
+    let shared = [&first, &second].map(|record| interner.intern(record.clone()));
     assert_eq!(shared, [first, second]);
     let [one, other] = &shared;
     assert!(Arc::ptr_eq(&one.hostname, &other.hostname));
