@@ -44,25 +44,25 @@ enum Carried<B> {
     Unread(B),
     /// All of it was read.
     Read(Bytes),
-    /// It could not be read.
-    Lost,
+    /// It was handed over, or could not be read.
+    Taken,
 }
 
 impl<B: CallerBody> Carried<B> {
     fn admit_none(&self, fields: &Fields) -> Result<(), Refusal> {
         match self {
             Self::Unread(body) => body.admit_none(fields),
-            Self::Read(_) | Self::Lost => Ok(()),
+            Self::Read(_) | Self::Taken => Ok(()),
         }
     }
 
     /// All of it; kept here as well where a refusal of it does not hold.
     async fn whole(&mut self, limits: BodyLimits, is_kept: bool) -> Result<Bytes, Refusal> {
-        let bytes = match std::mem::replace(self, Self::Lost) {
-            Self::Unread(body) => body.whole(limits).await?,
-            Self::Read(bytes) => bytes,
-            Self::Lost => return Err(Refusal::malformed("the body cannot be read twice")),
+        let Self::Unread(body) = std::mem::replace(self, Self::Taken) else {
+            // Not possible: a request's body is judged once.
+            return Err(Refusal::malformed("the body cannot be read twice"));
         };
+        let bytes = body.whole(limits).await?;
         if is_kept {
             *self = Self::Read(bytes.clone());
         }
@@ -74,7 +74,7 @@ impl<B: CallerBody> Carried<B> {
         match self {
             Self::Unread(body) => (None, Some(body)),
             Self::Read(bytes) => (Some(bytes), None),
-            Self::Lost => (None, None),
+            Self::Taken => (None, None),
         }
     }
 }

@@ -101,7 +101,7 @@ impl Body for MeteredBody {
 
 /// Reads a body whole.
 pub async fn collect(incoming: RequestBody, limits: BodyLimits) -> Result<Bytes, BodyProblem> {
-    let incoming = match incoming.into_whole() {
+    let incoming = match incoming.try_into_whole() {
         Ok(bytes) if bytes.len() as u64 > limits.bytes_max => {
             return Err(BodyProblem::TooLarge(limits.bytes_max));
         }

@@ -273,7 +273,7 @@ impl<'a> Line<'a> {
 
 type Place = (StreamLease, tokio::sync::oneshot::Receiver<Cut>, (Duration, Cut));
 
-fn is_event_stream(fields: &Fields) -> bool {
+pub(super) fn is_event_stream(fields: &Fields) -> bool {
     const EVENTS: &[u8] = b"text/event-stream";
     let media_type = fields.get(CONTENT_TYPE).unwrap_or_default();
     let Some((essence, rest)) = media_type.split_at_checked(EVENTS.len()) else { return false };

@@ -57,8 +57,8 @@ impl RequestBody {
         Self(Source::Whole(bytes))
     }
 
-    /// All of the body, if it is here already.
-    pub fn into_whole(self) -> Result<Bytes, Self> {
+    /// All of the body if it is here already, or else the body.
+    pub fn try_into_whole(self) -> Result<Bytes, Self> {
         match self.0 {
             Source::Whole(bytes) => Ok(bytes),
             arriving => Err(Self(arriving)),

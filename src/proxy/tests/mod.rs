@@ -1,2 +1,3 @@
 mod bodies;
 mod events;
+mod relay;
