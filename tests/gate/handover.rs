@@ -130,7 +130,7 @@ fn next_gate_that_cannot_start_changes_nothing() {
 }
 
 /// A successor that starts and cannot get ready, because it never learns what was deleted, ends, and the earlier
-/// gate goes on.
+/// gate goes on. Asked to hand over once more meanwhile, it starts no other.
 #[test]
 fn next_gate_that_does_not_get_ready_ends() {
     let recorder = Recorder::start();
@@ -142,11 +142,16 @@ fn next_gate_that_does_not_get_ready_ends() {
     let store = Database::open(&elsewhere).unwrap();
     store.execute_batch("ALTER TABLE deletions RENAME TO gone").unwrap();
     let config = std::fs::read_to_string(gate.directory().join("ckgate.toml")).unwrap();
-    hand_over_to(&gate, &config.replace("ckgate.db", "elsewhere.db"), GOES_ON);
-    assert_eq!(
-        Line::behind(&gate).said("not ready in time: the earlier gate goes on, and this one ends"),
-        1
-    );
+    let line = Line::behind(&gate);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            eventually("it starts", || line.said("the next gate was started") == 1);
+            gate.signal("USR2");
+        });
+        hand_over_to(&gate, &config.replace("ckgate.db", "elsewhere.db"), GOES_ON);
+    });
+    assert_eq!(line.said("the next gate is starting already"), 1);
+    assert_eq!(line.said("not ready in time: the earlier gate goes on, and this one ends"), 1);
     let token = mint(&gate, A, &["read_messages"]);
     let answer = gate.call("GET", &agent_path(A, "/messages")).token(&token).send();
     assert_eq!(answer.status, 200);
