@@ -185,7 +185,8 @@ fn record(n: usize, start: Timestamp) -> Record {
                     agent: AgentId::parse(agent).unwrap(),
                     access: [Permission::ReadMessages].into_iter().collect(),
                 })
-                .into(),
+                .into_iter()
+                .collect(),
         },
         limits: TokenLimits::NONE,
     }
