@@ -252,7 +252,8 @@ impl<'a> Line<'a> {
         let operation = self.core.name(operation);
         let permit = authorized.as_ref().ok().map(|(permit, _)| permit);
         let inspected = permit.filter(|permit| permit.is_inspected());
-        let body_fields = inspected.map(|permit| list_of(permit.body_fields()));
+        let body_fields =
+            inspected.map(|permit| permit.body_fields().collect::<Vec<_>>().join(","));
         let parameter = match authorized {
             Err(Refusal::Denied(Denial::ParameterNotAllowed { place, name, .. })) => {
                 Some(format!("{} {name}", place.as_str()))
@@ -268,16 +269,4 @@ impl<'a> Line<'a> {
             event.query_keys = asked.query.key_list();
         });
     }
-}
-
-/// Names with commas between them.
-fn list_of<'n>(names: impl Iterator<Item = &'n str>) -> String {
-    let mut list = String::with_capacity(64);
-    for name in names {
-        if !list.is_empty() {
-            list.push(',');
-        }
-        list.push_str(name);
-    }
-    list
 }
