@@ -20,6 +20,16 @@ pub struct BodyLimits {
     pub rate_min: u32,
 }
 
+impl BodyLimits {
+    /// A body that is here whole, unless it is too large.
+    pub fn admit(self, body: Bytes) -> Result<Bytes, BodyProblem> {
+        if body.len() as u64 > self.bytes_max {
+            return Err(BodyProblem::TooLarge(self.bytes_max));
+        }
+        Ok(body)
+    }
+}
+
 /// How long a body may be slow at its beginning.
 const RATE_GRACE: Duration = Duration::from_secs(10);
 
@@ -102,10 +112,7 @@ impl Body for MeteredBody {
 /// Reads a body whole.
 pub async fn collect(incoming: RequestBody, limits: BodyLimits) -> Result<Bytes, BodyProblem> {
     let incoming = match incoming.try_into_whole() {
-        Ok(bytes) if bytes.len() as u64 > limits.bytes_max => {
-            return Err(BodyProblem::TooLarge(limits.bytes_max));
-        }
-        Ok(bytes) => return Ok(bytes),
+        Ok(body) => return limits.admit(body),
         Err(arriving) => arriving,
     };
     let body = MeteredBody::new(incoming, limits)?;

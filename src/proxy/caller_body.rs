@@ -1,6 +1,6 @@
 use bytes::Bytes;
 
-use super::body::{BodyLimits, BodyProblem, collect};
+use super::body::{BodyLimits, collect};
 use super::intake::announces_body;
 use super::reject::Refusal;
 use crate::message::Fields;
@@ -66,10 +66,7 @@ impl CallerBody for GivenBody {
     async fn whole(self, limits: BodyLimits) -> Result<Bytes, Refusal> {
         match self {
             Self::Absent => Ok(Bytes::new()),
-            Self::Whole(bytes) if bytes.len() as u64 > limits.bytes_max => {
-                Err(Refusal::Body(BodyProblem::TooLarge(limits.bytes_max)))
-            }
-            Self::Whole(bytes) => Ok(bytes),
+            Self::Whole(bytes) => limits.admit(bytes).map_err(Refusal::Body),
             Self::Withheld | Self::Unsaid => Err(Refusal::ProxyRequired(
                 "the body decides on this operation, and the asking proxy does not give it",
             )),
