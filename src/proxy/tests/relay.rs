@@ -1,7 +1,7 @@
 use super::super::handle::is_event_stream;
 use crate::message::Fields;
 
-/// What is one is ended when its token goes: a type that a client could take for it is it.
+/// By its essence, whatever its letter case and its parameters: what is one is ended when its token goes.
 #[test]
 fn stream_of_events_is_told_by_its_media_type() {
     let is_one = |media_type: &str| {
