@@ -97,13 +97,31 @@ fn tokens_that_are_none_and_requests_in_doubt_are_refused_in_shadow_mode_too() {
     recorder.assert_untouched();
 }
 
+/// Whether it was refused before anybody looked at its body, or because of it.
 #[test]
-fn malformed_body_goes_on_as_it_came() {
+fn body_of_what_is_refused_goes_on_as_it_came() {
     let recorder = Recorder::start();
-    let (gate, shadowed, _) = stage(&recorder);
-    let call = gate.call("PATCH", &agent_path(A, "")).token(&shadowed).body("{\"a\":");
-    assert_eq!(call.header("Content-Type", "application/json").send().status, 200);
-    assert_eq!(recorder.only_request().body, b"{\"a\":");
+    let (gate, reads, _) = stage(&recorder);
+    let policy = json!([{"type": "agent", "id": A, "access": ["write_messages"]}]);
+    let created = create(&gate, &json!({"policy": policy, "hostname": ORIGIN}));
+    let writes = created["token"].as_str().unwrap();
+    let messages = agent_path(A, "/messages");
+    let of_no_field = r#"{"messages": [{"role": "user", "content": "x"}], "no": 1}"#;
+    let refused = [
+        ("PATCH", agent_path(A, ""), &*reads, r#"{"a":"#, "permission_denied"),
+        ("POST", messages.clone(), writes, r#"{"messages": ["#, "malformed_request"),
+        ("POST", messages, writes, of_no_field, "parameter_not_allowed"),
+    ];
+    for (at, (method, target, token, body, reason)) in refused.into_iter().enumerate() {
+        let call = gate.call(method, &target).token(token).body(body);
+        assert_eq!(call.header("Content-Type", "application/json").send().status, 200, "{reason}");
+        recorder.wait_for_requests(at + 1);
+        assert_eq!(recorder.requests()[at].body, body.as_bytes(), "{reason}");
+        let told = gate
+            .log()
+            .wait_for("the refusal", |line| (field(line, "deny.reason")? == reason).then_some(()));
+        assert!(told.is_some(), "{reason}");
+    }
 }
 
 /// What is forwarded costs the upstream as much, whatever the policy says to it. A request whose owner
