@@ -16,7 +16,7 @@ MESSAGES = f"/v1/agents/{AGENT}/messages"
 STREAM = f"/v1/agents/{AGENT}/messages/stream"
 # Everything listens on these ports and the next thirty, so that two runs can be side by side.
 BASE = int(os.environ.get("CKGATE_BENCH_PORTS", 9300))
-UPSTREAM, EVENTS, GATE, ADMIN, OTHER_GATE, OTHER_ADMIN, DATABASE = (BASE + n for n in range(1, 8))
+UPSTREAM, EVENTS, GATE, ADMIN, OTHER_GATE, OTHER_ADMIN, DATABASE, DECISION = (BASE + n for n in range(1, 9))
 PEERS = ("nginx", "nginx auth_request", "nginx with a map", "haproxy with a map", "nginx with TLS", "pingora with a map",
          "caddy forward_auth", "express", "FastAPI and httpx")
 PORTS = {name: BASE + 11 + n for n, name in enumerate(PEERS)}

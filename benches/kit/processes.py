@@ -12,6 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BUILT = ROOT / "target/kit"
+# The program that `benches/train` makes.
+TRAINED = ROOT / "target/trained/ckgate"
 FILES = 65536
 
 
