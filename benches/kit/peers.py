@@ -7,7 +7,7 @@ import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
 
-from .processes import ROOT, Process, wait_for
+from .processes import ROOT, Process, progress, wait_for
 
 AGENT = "agent-11111111-1111-4111-8111-111111111111"
 ORIGIN = "http://localhost:3000"
@@ -118,6 +118,17 @@ def start(directory, core, names, settings=None):
         started[name] = (PORTS[name], makers[name](directory, core, bearer))
         wait_for(PORTS[name])
     return started, bearer
+
+
+def each_start(run, part, names):
+    """Everything started anew each round: one started process is faster than the next, whatever its code."""
+    for number in range(run.rounds):
+        progress(f"{part}: start {number + 1} of {run.rounds}")
+        place = run.directory / f"start{number}"
+        place.mkdir()
+        started, bearer = start(place, run.proxy_core, names)
+        yield started, bearer
+        end(started)
 
 
 def end(started):

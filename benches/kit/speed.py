@@ -11,14 +11,13 @@ CPU, RATE = "CPU µs a request", "requests/s"
 
 
 def throughput(run):
-    started, token = peers.start(run.directory, run.proxy_core, USUAL + (OTHERS if run.all else []))
-    tables = []
-    for workload, script in loads.scripts(run.directory, token).items():
-        refusing = workload == "refusal"
-        base = "nginx with a map" if refusing else "nginx"
-        table = Table(workload.split()[0].lower(), f"{workload}, as fast as it goes", "proxy", base)
-        for number in range(run.rounds):
-            progress(f"{workload}: round {number + 1} of {run.rounds}")
+    tables = {}
+    for started, token in peers.each_start(run, "throughput", USUAL + (OTHERS if run.all else [])):
+        for workload, script in loads.scripts(run.directory, token).items():
+            refusing = workload == "refusal"
+            base = "nginx with a map" if refusing else "nginx"
+            new = Table(workload.split()[0].lower(), f"{workload}, as fast as it goes", "proxy", base)
+            table = tables.setdefault(workload, new)
             if not refusing:
                 count, seconds, _ = loads.as_fast_as_it_goes(run.load_core, peers.UPSTREAM, run.seconds, script)
                 table.add("direct", **{RATE: count / seconds})
@@ -31,9 +30,7 @@ def throughput(run):
                 if refused != (count if refusing else 0):
                     raise SystemExit(f"{peer}: {refused} of {count} refused in {workload}")
                 table.add(peer, **{CPU: cpu / count * 1e6, RATE: count / seconds})
-        tables.append(table)
-    peers.end(started)
-    return tables
+    return list(tables.values())
 
 
 def tls(run):
