@@ -2,7 +2,6 @@
 import statistics
 
 from . import loads, peers
-from .processes import progress
 from .report import Table
 
 PEERS = ["nginx", "nginx auth_request", "haproxy with a map"]
