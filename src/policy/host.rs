@@ -4,6 +4,7 @@
 //! URL). A request's are only checked for form and folded to lower case: browsers send serialised
 //! values, and a spelling that is not the serialised one is a mismatch, never a guess.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
@@ -152,7 +153,7 @@ impl BoundHost {
             (None, Some(port)) => port == origin.port,
             (None, None) => true,
         };
-        port && origin.host.eq_ignore_ascii_case(self.host())
+        port && is_same_host(origin.host, self.host())
     }
 
     /// Whether a request for this `Host` is for the bound host itself: the page's own gate. The
@@ -165,7 +166,7 @@ impl BoundHost {
             (_, Some(named), Some(port)) => named == port,
             (_, Some(_), None) => false,
         };
-        port && host.name().eq_ignore_ascii_case(self.host())
+        port && is_same_host(host.name(), self.host())
     }
 }
 
@@ -173,6 +174,11 @@ impl fmt::Display for BoundHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.serialised())
     }
+}
+
+/// Whether a host as it was received is this normalised one: letter case aside, which is usually the same.
+fn is_same_host(received: &[u8], host: &str) -> bool {
+    received == host.as_bytes() || received.eq_ignore_ascii_case(host.as_bytes())
 }
 
 fn serialise(scheme: Option<Scheme>, host: &str, port: Option<u16>) -> String {
@@ -254,7 +260,8 @@ fn is_host_name(name: &str) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WebOrigin<'r> {
     scheme: Scheme,
-    host: &'r str,
+    /// In ASCII.
+    host: &'r [u8],
     port: u16,
 }
 
@@ -267,7 +274,7 @@ impl<'r> WebOrigin<'r> {
             prefix.eq_ignore_ascii_case(scheme.prefix().as_bytes()).then_some((scheme, rest))
         })?;
         let authority = Authority::parse(rest)?;
-        if authority.host.ends_with('.') {
+        if authority.host.ends_with(b".") {
             return None;
         }
         let port = authority.port.unwrap_or(scheme.default_port());
@@ -278,7 +285,7 @@ impl<'r> WebOrigin<'r> {
     #[must_use]
     pub fn serialised(&self) -> String {
         let port = Some(self.port).filter(|port| self.scheme.default_port() != *port);
-        let mut serialised = serialise(Some(self.scheme), self.host, port);
+        let mut serialised = serialise(Some(self.scheme), &text(self.host), port);
         serialised.make_ascii_lowercase();
         serialised
     }
@@ -287,7 +294,7 @@ impl<'r> WebOrigin<'r> {
     /// live token is bound to this origin.
     #[must_use]
     pub fn matching_bound_hosts(&self) -> [String; 3] {
-        let host = self.host.to_ascii_lowercase();
+        let host = text(self.host).to_ascii_lowercase();
         [self.serialised(), serialise(None, &host, Some(self.port)), host]
     }
 }
@@ -295,7 +302,8 @@ impl<'r> WebOrigin<'r> {
 /// The value of a `Host` header: a host and perhaps a port (RFC 9110 §7.2), checked for form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Authority<'r> {
-    host: &'r str,
+    /// In ASCII.
+    host: &'r [u8],
     port: Option<u16>,
 }
 
@@ -313,10 +321,9 @@ impl<'r> Authority<'r> {
             [] => None,
             [_, digits @ ..] => Some(parse_port(digits)?),
         };
-        let host = std::str::from_utf8(host).ok()?;
-        let name = host.strip_suffix('.').unwrap_or(host);
-        let sound =
-            name.len() <= HOST_LENGTH_MAX && !(formed.has_two_hyphens && has_broken_a_label(name));
+        let name = host.strip_suffix(b".").unwrap_or(host);
+        let sound = name.len() <= HOST_LENGTH_MAX
+            && !(formed.has_two_hyphens && has_broken_a_label(&text(name)));
         sound.then_some(Self { host, port })
     }
 
@@ -324,7 +331,7 @@ impl<'r> Authority<'r> {
     fn of_address(value: &'r str) -> Option<Self> {
         let (address, rest) = value.get(1..)?.split_once(']')?;
         address.parse::<Ipv6Addr>().ok()?;
-        let host = value.get(..address.len() + 2)?;
+        let host = value.as_bytes().get(..address.len() + 2)?;
         let port = match rest.strip_prefix(':') {
             Some(digits) => Some(parse_port(digits.as_bytes())?),
             None if rest.is_empty() => None,
@@ -333,10 +340,10 @@ impl<'r> Authority<'r> {
         Some(Self { host, port })
     }
 
-    /// The host without its trailing dot, letter case as received.
+    /// The host without its trailing dot, in ASCII, letter case as received.
     #[must_use]
-    pub fn name(&self) -> &'r str {
-        self.host.strip_suffix('.').unwrap_or(self.host)
+    pub fn name(&self) -> &'r [u8] {
+        self.host.strip_suffix(b".").unwrap_or(self.host)
     }
 
     /// The port, if one is named.
@@ -346,6 +353,11 @@ impl<'r> Authority<'r> {
     }
 }
 
+/// A host that was received, as text.
+fn text(host: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(host)
+}
+
 fn has_broken_a_label(name: &str) -> bool {
     let is_a_label = |label: &str| label.get(..4).is_some_and(|l| l.eq_ignore_ascii_case("xn--"));
     name.split('.').any(is_a_label) && Host::parse(name).is_err()
@@ -353,14 +365,14 @@ fn has_broken_a_label(name: &str) -> bool {
 
 impl fmt::Display for WebOrigin<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.scheme.prefix(), self.host)?;
+        write!(f, "{}{}", self.scheme.prefix(), text(self.host))?;
         if self.port == self.scheme.default_port() { Ok(()) } else { write!(f, ":{}", self.port) }
     }
 }
 
 impl fmt::Display for Authority<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.host)?;
+        f.write_str(&text(self.host))?;
         self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
     }
 }
