@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -141,13 +141,15 @@ pub struct MovingDeadline {
     at: Instant,
     /// Set when it is first waited for: most deadlines have moved on by then.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Who will be woken by the timer.
+    waiting: Option<Waker>,
 }
 
 impl MovingDeadline {
     /// A deadline at this moment.
     #[must_use]
     pub fn new(at: Instant) -> Self {
-        Self { at, timer: None }
+        Self { at, timer: None, waiting: None }
     }
 
     /// When it is.
@@ -164,16 +166,23 @@ impl MovingDeadline {
     /// Ready when it has passed.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(self.at)));
+        let is_known = self.waiting.as_ref().is_some_and(|waiting| waiting.will_wake(cx.waker()));
+        if is_known && timer.deadline() <= self.at && step_time() < timer.deadline() {
+            // It runs, and will wake this task.
+            return Poll::Pending;
+        }
         if self.at < timer.deadline() {
             timer.as_mut().reset(self.at);
         }
-        loop {
-            ready!(timer.as_mut().poll(cx));
+        self.waiting = None;
+        while timer.as_mut().poll(cx).is_ready() {
             if timer.deadline() >= self.at {
                 return Poll::Ready(());
             }
             timer.as_mut().reset(self.at);
         }
+        self.waiting = Some(cx.waker().clone());
+        Poll::Pending
     }
 }
 
@@ -201,7 +210,7 @@ mod tests {
             let second = step_time();
             // Moves the clock without ending the step.
             let mut advance = std::pin::pin!(tokio::time::advance(Duration::from_secs(1)));
-            let polled = advance.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop()));
+            let polled = advance.as_mut().poll(&mut Context::from_waker(Waker::noop()));
             assert!(Instant::now() > second, "{polled:?}");
             assert_eq!(step_time(), second);
             second.duration_since(first)
