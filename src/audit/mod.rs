@@ -103,8 +103,8 @@ impl RequestEvent {
         request_id: RequestId,
         method: http::Method,
         client: Rc<str>,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             metrics,
             began,
             began_at: at,
@@ -131,7 +131,7 @@ impl RequestEvent {
             complete: false,
             activity: None,
             traced: None,
-        }
+        })
     }
 
     /// Whether a refusal was recorded and did not hold.

@@ -98,7 +98,7 @@ impl Known {
     }
 
     fn is_too_old(&self, now: Instant, lifetime: Duration) -> bool {
-        now.saturating_duration_since(self.found.since) >= lifetime
+        now >= self.found.since + lifetime
     }
 }
 

@@ -94,15 +94,7 @@ impl<'a> Line<'a> {
             RequestEvent::begin(metrics, began, request_id, method, connection.client());
         event.activity.clone_from(&core.gate.activity);
         event.traced = request_id.is_traced().then(|| Box::new(facts(core, connection, head)));
-        Self {
-            core,
-            connection,
-            head,
-            now,
-            request_id,
-            origin_allowed: false,
-            event: Some(Box::new(event)),
-        }
+        Self { core, connection, head, now, request_id, origin_allowed: false, event: Some(event) }
     }
 
     async fn run<F>(&mut self, body: RequestBody, own: F) -> Result<Reply<ReplyBody>, Refusal>

@@ -136,13 +136,15 @@ pub(super) async fn identify<'g>(
     };
     if !credential.starts_with(PREFIX.as_bytes()) {
         let account = core.gate.accounts.of_key(credential);
-        return account.map(Caller::ServerKey).ok_or(Refusal::token_invalid("unknown credential"));
+        let unknown = || Refusal::token_invalid("unknown credential");
+        return account.map(Caller::ServerKey).ok_or_else(unknown);
     }
     let token = TokenDigits::of(credential);
-    let token = token.ok_or(Refusal::token_invalid(TextRefusal::Malformed.words()))?;
+    let token = token.ok_or_else(|| Refusal::token_invalid(TextRefusal::Malformed.words()))?;
     let known = find_token(core, &token, now).await?;
     let account = core.gate.accounts.named(&known.record.account);
-    let account = account.ok_or(Refusal::token_invalid("its account is no longer configured"))?;
+    let gone = || Refusal::token_invalid("its account is no longer configured");
+    let account = account.ok_or_else(gone)?;
     Ok(Caller::Token { known, account })
 }
 

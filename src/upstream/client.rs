@@ -147,8 +147,7 @@ impl Client {
     fn take_idle(&self, now: Instant) -> Option<Box<Connection>> {
         loop {
             let Idle { mut connection, since } = self.idle.borrow_mut().pop()?;
-            let idle_for = now.saturating_duration_since(since);
-            if idle_for >= self.settings.keep_alive {
+            if now >= since + self.settings.keep_alive {
                 // Everything below is older still.
                 self.idle.borrow_mut().clear();
                 return None;
