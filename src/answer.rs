@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::policy::hex;
+use crate::scan;
 
 /// Names one request in answers, logs and upstream: 32 lower-case hexadecimal digits. Made here, never
 /// taken from a caller. Also the W3C trace id of the gate's own trace, so it is never zero.
@@ -127,9 +128,8 @@ pub(crate) fn error_body_of(
 }
 
 fn body_of_error(code: &'static str, message: &str, request_id: RequestId) -> Bytes {
-    // Without an early end, the compiler looks at many bytes at once.
-    let odd = |byte: u8| !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\');
-    if message.bytes().fold(false, |any, byte| any | odd(byte)) {
+    const HARMLESS: [(u8, u8); 3] = [(b' ', b'!'), (b'#', b'['), (b']', b'~')];
+    if !scan::is_within(message.as_bytes(), HARMLESS) {
         let (message, request_id) = (&*with_page(message, code), request_id.as_str());
         return encode(&ErrorBody { message, code, request_id });
     }
@@ -191,10 +191,8 @@ fn without_secrets(text: &str) -> Cow<'_, str> {
 #[must_use]
 pub fn legible(text: &str, length_max: usize) -> Cow<'_, str> {
     let text = without_secrets(text);
-    // The usual text is short and plain. Without an early end, the compiler looks at many bytes at
-    // once.
-    let odd = |byte: u8| !matches!(byte, b' '..=b'~');
-    if text.len() <= length_max && !text.bytes().fold(false, |any, byte| any | odd(byte)) {
+    // The usual text is short and plain.
+    if text.len() <= length_max && scan::is_within(text.as_bytes(), [(b' ', b'~')]) {
         return text;
     }
     let mut shown = String::with_capacity(text.len().min(length_max));

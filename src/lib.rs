@@ -24,6 +24,7 @@ pub mod json;
 pub mod message;
 pub mod policy;
 pub mod proxy;
+mod scan;
 pub mod server;
 pub mod store;
 pub mod telemetry;

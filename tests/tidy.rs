@@ -12,11 +12,12 @@ use ckgate::docs::refusals;
 
 /// What each module of ours may use. No arrow points up, and no two modules use each other.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("policy", &[]),
+    ("scan", &[]),
+    ("policy", &["scan"]),
     ("clock", &[]),
-    ("answer", &["policy"]),
+    ("answer", &["policy", "scan"]),
     ("json", &[]),
-    ("message", &[]),
+    ("message", &["scan"]),
     ("telemetry", &[]),
     ("token", &["policy"]),
     ("tls", &[]),
@@ -26,8 +27,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("audit_log", &[]),
     ("store", &["clock", "policy", "tls", "token"]),
     ("cache", &["clock", "policy", "store", "telemetry", "token"]),
-    ("upstream", &["clock", "config", "message", "telemetry", "tls"]),
-    ("server", &["clock", "config", "message", "telemetry", "tls"]),
+    ("upstream", &["clock", "config", "message", "scan", "telemetry", "tls"]),
+    ("server", &["clock", "config", "message", "scan", "telemetry", "tls"]),
     (
         "proxy",
         &[
@@ -40,6 +41,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "json",
             "message",
             "policy",
+            "scan",
             "server",
             "store",
             "telemetry",
@@ -82,6 +84,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "message",
             "policy",
             "proxy",
+            "scan",
             "server",
             "store",
             "telemetry",
@@ -221,7 +224,8 @@ fn every_module_stands_in_the_table_and_on_the_map() {
     let lib = read("src/lib.rs");
     let map = read("src/ARCHITECTURE.md");
     let listed: Vec<&str> = MAY_USE.iter().map(|(module, _)| *module).collect();
-    let declared = lib.lines().filter_map(|line| line.strip_prefix("pub mod "));
+    let declared =
+        lib.lines().filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod "));
     for module in declared.map(|name| name.trim_end_matches(';')) {
         assert!(listed.contains(&module), "{module} is not in the table of layers");
         assert!(map.contains(&format!("`{module}`")), "{module} is not on the map");

@@ -85,6 +85,49 @@ impl Fields {
         Some((self.text(name), self.text(Span { start, end: line.end })))
     }
 
+    /// Takes over a whole line of a head, CRLF included, if `keeps` says so of its name and its value:
+    /// in the one spelling in which fields are sent. `None` when it does not begin with a name and a colon.
+    pub(crate) fn take_over<E>(
+        &mut self,
+        line: &[u8],
+        keeps: impl FnOnce(&[u8], &[u8]) -> Result<bool, E>,
+    ) -> Option<Result<(), E>> {
+        let start = self.text.len();
+        self.text.extend_from_slice(line);
+        let taken = self.take_last(start, keeps);
+        if !matches!(taken, Some(Ok(true))) {
+            self.text.truncate(start);
+        }
+        Some(taken?.map(|_| ()))
+    }
+
+    /// Takes the line that the text ends with; whether it is one of the fields now.
+    fn take_last<E>(
+        &mut self,
+        start: usize,
+        keeps: impl FnOnce(&[u8], &[u8]) -> Result<bool, E>,
+    ) -> Option<Result<bool, E>> {
+        let line = self.text.get_mut(start..)?;
+        let length = lower_name(line)?;
+        let (name, said) = line.split_at_checked(length)?;
+        let said = said.strip_prefix(b":")?.strip_suffix(b"\r\n")?;
+        let value = trim_end(trim_start(said));
+        match keeps(name, value) {
+            Ok(true) => {}
+            other => return Some(other),
+        }
+        if said.len() != value.len() + 1 || said.first() != Some(&b' ') {
+            let (name, value) = (name.to_vec(), value.to_vec());
+            self.text.truncate(start);
+            self.push(&name, &value);
+            return Some(Ok(true));
+        }
+        let name = Span { start, end: start + length };
+        let value = Span { start: name.end + 2, end: name.end + 2 + value.len() };
+        self.lines.push(Line { name, value, sent: Span { start, end: value.end + 2 } });
+        Some(Ok(true))
+    }
+
     /// Adds a field of the gate's own. A value that no field can have is left out.
     pub fn append(&mut self, name: &'static str, value: &[u8]) {
         if is_field_value(value) {
@@ -176,9 +219,18 @@ impl Fields {
         self.lines.iter().map(|line| (self.text(line.name), self.text(line.value)))
     }
 
-    /// Every field that was added, in order: its name, and the whole line as it is sent.
-    pub fn sent(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.lines.iter().map(|line| (self.text(line.name), self.text(line.sent)))
+    /// Writes the lines of the fields that were added, in order, but for those whose name is not `sent`.
+    pub fn write_to(&self, out: &mut Vec<u8>, mut sent: impl FnMut(&[u8]) -> bool) {
+        // Lines that stand together are written together.
+        let mut together = Span { start: 0, end: 0 };
+        for line in self.lines.iter().filter(|line| sent(self.text(line.name))) {
+            if line.sent.start != together.end {
+                out.extend_from_slice(self.text(together));
+                together.start = line.sent.start;
+            }
+            together.end = line.sent.end;
+        }
+        out.extend_from_slice(self.text(together));
     }
 
     /// How many lines there are.
@@ -298,6 +350,38 @@ mod tests {
                 prop_assert_eq!(said, &*value);
             }
         }
+    }
+
+    /// The line that was taken over, as it is sent; `None` when it is none.
+    fn taken_over(line: &str) -> Option<String> {
+        let mut fields = Fields::new();
+        fields.push(b"x-before", b"1");
+        let taken = fields.take_over::<()>(line.as_bytes(), |name, _| Ok(name == b"x-a"));
+        fields.push(b"x-behind", b"2");
+        let mut sent = Vec::new();
+        fields.write_to(&mut sent, |_| true);
+        assert_eq!(
+            fields.get("x-before").zip(fields.get("x-behind")),
+            Some((&b"1"[..], &b"2"[..]))
+        );
+        let sent = String::from_utf8(sent).unwrap();
+        let own = sent.strip_prefix("x-before: 1\r\n").unwrap().strip_suffix("x-behind: 2\r\n");
+        taken.map(|_| own.unwrap().to_owned())
+    }
+
+    #[test]
+    fn lines_are_taken_over_in_one_spelling_or_not_at_all() {
+        for line in ["x-a: b c\r\n", "X-A:b c\r\n", "x-A: \t b c \r\n", "X-a:\tb c\t\r\n"] {
+            assert_eq!(taken_over(line).as_deref(), Some("x-a: b c\r\n"), "{line:?}");
+        }
+        assert_eq!(taken_over("X-A:\r\n").as_deref(), Some("x-a: \r\n"));
+        assert_eq!(taken_over("x-b: c\r\n").as_deref(), Some(""));
+        for line in ["x-a\r\n", ": b\r\n", "x a: b\r\n", " x-a: b\r\n", "x-a : b\r\n"] {
+            assert_eq!(taken_over(line), None, "{line:?}");
+        }
+        let mut fields = Fields::new();
+        assert_eq!(fields.take_over(b"x-a: b\r\n", |_, _| Err(7)), Some(Err(7)));
+        assert!(fields.is_empty() && fields.text.is_empty());
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod fields;
 mod head;
+mod lines;
 mod reply;
 mod spare;
 mod syntax;
@@ -15,8 +16,9 @@ pub mod names;
 
 pub use fields::{Fields, InvalidField, Repeated};
 pub use head::Head;
+pub use lines::{BareLineFeed, Lines};
 pub use reply::Reply;
 pub(crate) use spare::Spare;
 pub use syntax::{
-    control_characters, is_field_name, is_field_value, lower_name, name_end, trim_end, trim_start,
+    content_length, is_field_name, is_field_value, lower_name, name_end, trim_end, trim_start,
 };

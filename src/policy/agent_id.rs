@@ -89,24 +89,30 @@ const DIGIT_VALUES: [u8; 256] = {
 
 /// Parses `xxxxxxxx-xxxx-4xxx-[89ab]xxx-xxxxxxxxxxxx`, lower case only.
 pub(super) fn parse_uuid4(text: &[u8]) -> Option<u128> {
-    let text: &[u8; 36] = text.try_into().ok()?;
-    let mut odd = 0;
-    let mut halves = [0_u64; 2];
-    let groups = [(0, 0, 8), (0, 9, 13), (0, 14, 18), (1, 19, 23), (1, 24, 36)];
-    for (half, from, to) in groups {
-        let half = halves.get_mut(half)?;
-        for byte in text.get(from..to)? {
-            let value = DIGIT_VALUES.get(usize::from(*byte)).copied().unwrap_or(0xff);
-            odd |= value;
-            *half = (*half << 4) | u64::from(value & 0xf);
-        }
-    }
-    let hyphens = [8, 13, 18, 23].into_iter().all(|at| text.get(at) == Some(&b'-'));
-    if odd & 0xf0 != 0 || !hyphens {
+    let (first, rest) = text.split_first_chunk::<8>()?;
+    let (&[b'-', ref second @ ..], rest) = rest.split_first_chunk::<5>()? else { return None };
+    let (&[b'-', ref third @ ..], rest) = rest.split_first_chunk::<5>()? else { return None };
+    let (&[b'-', ref fourth @ ..], rest) = rest.split_first_chunk::<5>()? else { return None };
+    let &[b'-', ref fifth @ ..] = <&[u8; 13]>::try_from(rest).ok()? else { return None };
+    let (mut high, mut low, mut odd) = (0, 0, 0);
+    read_digits(first, &mut high, &mut odd);
+    read_digits(second, &mut high, &mut odd);
+    read_digits(third, &mut high, &mut odd);
+    read_digits(fourth, &mut low, &mut odd);
+    read_digits(fifth, &mut low, &mut odd);
+    if odd & 0xf0 != 0 {
         return None;
     }
-    let [high, low] = halves;
     AgentId::from_u128(u128::from(high) << 64 | u128::from(low)).map(AgentId::as_u128)
+}
+
+/// Appends digits to a number, and what is wrong with them to `odd`.
+fn read_digits<const N: usize>(digits: &[u8; N], number: &mut u64, odd: &mut u8) {
+    for byte in digits {
+        let value = DIGIT_VALUES.get(usize::from(*byte)).copied().unwrap_or(0xff);
+        *odd |= value;
+        *number = (*number << 4) | u64::from(value & 0xf);
+    }
 }
 
 /// Digits and hyphens are text.

@@ -1,6 +1,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::scan;
+
 /// A request path in its one canonical spelling; the only kind of path the policy looks at.
 ///
 /// Refusing beats rewriting: a path that could be read in two ways (dot segments, empty segments,
@@ -104,17 +106,12 @@ impl fmt::Debug for CanonicalPath<'_> {
     }
 }
 
-/// Whether a path without its trailing slash is canonical at first sight: literals alone, and no
-/// segment that is empty or begins with a dot. Looked through to the end: the compiler looks at many
-/// bytes at once.
+/// Whether a path without its trailing slash is canonical at first sight: usual literals alone, and no
+/// segment that is empty or begins with a dot.
 fn is_plain(path: &[u8]) -> bool {
-    let following = path.get(1..).unwrap_or_default();
-    let odd = |byte: u8, next: u8| byte == b'/' && matches!(next, b'/' | b'.');
-    let any_odd =
-        path.iter().zip(following).fold(false, |any, (byte, next)| any | odd(*byte, *next));
-    let literal = |byte: u8| LITERALS.get(usize::from(byte)).copied().unwrap_or(false);
-    let ends_well = path.last() != Some(&b'/');
-    ends_well && !any_odd && path.iter().fold(true, |all, byte| all & literal(*byte))
+    path.last().is_some_and(|last| is_literal(*last))
+        && scan::is_within(path, USUAL)
+        && !scan::has_pair(path, b'/', [b'/', b'.'])
 }
 
 /// Whether the segment has escapes, if it is canonical.
@@ -123,11 +120,6 @@ fn check_segment(segment: &[u8]) -> Result<bool, PathRefusal> {
         [] => return Err(PathRefusal::EmptySegment),
         [b'.'] | [b'.', b'.'] => return Err(PathRefusal::DotSegment),
         _ => {}
-    }
-    // The usual segment has nothing to look at twice.
-    let literal = |byte: &u8| LITERALS.get(usize::from(*byte)).copied().unwrap_or(false);
-    if segment.iter().all(literal) {
-        return Ok(false);
     }
     let mut escaped = false;
     let mut rest = segment;
@@ -159,21 +151,8 @@ const fn is_literal(byte: u8) -> bool {
         )
 }
 
-/// [`is_literal`] for every byte, and the slash between segments.
-#[expect(
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    reason = "the compiler evaluates it, and would refuse"
-)]
-const LITERALS: [bool; 256] = {
-    let mut literals = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        literals[byte] = is_literal(byte as u8) || byte as u8 == b'/';
-        byte += 1;
-    }
-    literals
-};
+/// Most literals, and the slash between segments.
+const USUAL: [(u8, u8); 4] = [(b'a', b'z'), (b'&', b':'), (b'@', b'Z'), (b'_', b'_')];
 
 const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
@@ -226,6 +205,18 @@ pub(super) fn encode_onto(path: &mut String, text: &str) {
             for nibble in [byte >> 4, byte & 0xf] {
                 path.extend(DIGITS.get(usize::from(nibble)).copied().map(char::from));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{USUAL, is_literal};
+
+    #[test]
+    fn usual_characters_are_literals_or_the_slash() {
+        for (from, to) in USUAL {
+            assert!((from..=to).all(|byte| is_literal(byte) || byte == b'/'));
         }
     }
 }

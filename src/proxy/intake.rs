@@ -10,6 +10,7 @@ use crate::message::names::{
 };
 use crate::message::{Fields, Head};
 use crate::policy::{Asked, Authority, CanonicalPath, OriginHeader, Query, WebOrigin, Whence};
+use crate::scan;
 
 /// A request's head, as facts.
 #[derive(Clone, Copy, Debug)]
@@ -72,10 +73,10 @@ impl HeadRefusal {
 /// Reads the head of a request.
 pub(super) fn intake(head: &Head) -> Result<Received<'_>, Refusal> {
     let fields = head.fields();
-    let host = only(fields, HOST)?.ok_or(Refusal::malformed("there is no Host header"))?;
-    let host = Authority::parse(host).ok_or(Refusal::malformed(
-        "the Host header must be a host name or address, perhaps with a port",
-    ))?;
+    let host = only(fields, HOST)?.ok_or_else(|| Refusal::malformed("there is no Host header"))?;
+    let host = Authority::parse(host).ok_or_else(|| {
+        Refusal::malformed("the Host header must be a host name or address, perhaps with a port")
+    })?;
     let path = head.path();
     let is_token_api = is_token_api(path);
     // Nothing of the token API's path goes upstream, and its last segment is a token: decoded there.
@@ -101,27 +102,23 @@ fn only<'r>(fields: &'r Fields, name: &'static str) -> Result<Option<&'r [u8]>, 
 }
 
 /// The characters of `b64token`, `=` among them (RFC 6750 §2.1).
-const OF_A_CREDENTIAL: [bool; 256] = {
-    let mut admitted = [false; 256];
-    let mut rest: &mut [bool] = &mut admitted;
-    let mut byte: u8 = 0;
-    while let [place, others @ ..] = rest {
-        *place = byte.is_ascii_alphanumeric()
-            || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=');
-        rest = others;
-        byte = byte.wrapping_add(1);
-    }
-    admitted
-};
+const OF_A_CREDENTIAL: [(u8, u8); 7] = [
+    (b'A', b'Z'),
+    (b'a', b'z'),
+    (b'-', b'9'),
+    (b'_', b'_'),
+    (b'~', b'~'),
+    (b'+', b'+'),
+    (b'=', b'='),
+];
 
 /// `Bearer`, one space, and `b64token` (RFC 6750 §2.1); the scheme's letter case is free (RFC 9110
 /// §11.1).
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, credential) = value.split_at_checked(7)?;
-    let formed = |byte: u8| OF_A_CREDENTIAL.get(usize::from(byte)).copied().unwrap_or(false);
     let formed = scheme.eq_ignore_ascii_case(b"bearer ")
         && !credential.is_empty()
-        && credential.iter().fold(true, |all, byte| all & formed(*byte));
+        && scan::is_within(credential, OF_A_CREDENTIAL);
     formed.then_some(credential)
 }
 

@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use http::{Method, Version};
 
-use crate::message::{Head, control_characters, trim_end, trim_start};
+use crate::message::{Head, Lines, content_length, trim_end, trim_start};
+use crate::scan;
 
 /// How large a head may be.
 #[derive(Clone, Copy, Debug)]
@@ -92,15 +93,25 @@ pub struct RequestHead {
 
 /// Reads a whole head, its empty line included.
 pub fn read_head(bytes: &[u8], limits: HeadLimits) -> Result<RequestHead, Malformed> {
-    let mut lines = Lines { bytes, at: 0, ends: memchr::memchr_iter(b'\n', bytes) };
-    let request_line = lines.next().ok_or(Malformed::RequestLine)??;
+    let (head, length) = read_first_head(bytes, limits)?;
+    if length == bytes.len() { Ok(head) } else { Err(Malformed::Header) }
+}
+
+/// Reads the head that the bytes begin with, of which there is at least one, and tells its length.
+pub(super) fn read_first_head(
+    bytes: &[u8],
+    limits: HeadLimits,
+) -> Result<(RequestHead, usize), Malformed> {
+    let mut lines = Lines::of(bytes);
+    let request_line = lines.next().ok_or(Malformed::RequestLine)?;
+    let request_line = request_line.map_err(|_| Malformed::LineEnd)?;
     let RequestLine { method, target, version } =
         read_request_line(bytes, request_line, limits.target_bytes_max)?;
     let mut head = Head::within(method, version, bytes, target);
     let mut facts = Facts { keeps_alive: version == Version::HTTP_11, ..Facts::default() };
     let mut count = 0;
-    for line in lines {
-        let line = line?;
+    loop {
+        let line = lines.next().ok_or(Malformed::Header)?.map_err(|_| Malformed::LineEnd)?;
         if line.is_empty() {
             break;
         }
@@ -112,13 +123,12 @@ pub fn read_head(bytes: &[u8], limits: HeadLimits) -> Result<RequestHead, Malfor
         let (name, said) = head.take_up(line).ok_or(Malformed::Header)?;
         facts.note(name, said)?;
     }
-    // The request line and the empty one have an end as well.
-    if control_characters(bytes) != 2 * (count + 2) {
+    if lines.has_controls() {
         return Err(Malformed::Header);
     }
     let framing = facts.framing(&head.method, version)?;
     let Facts { keeps_alive, expects, .. } = facts;
-    Ok(RequestHead { head, framing, keeps_alive, expects_continue: expects > 0 })
+    Ok((RequestHead { head, framing, keeps_alive, expects_continue: expects > 0 }, lines.at()))
 }
 
 /// Where a head ends.
@@ -153,25 +163,6 @@ struct RequestLine {
     method: Method,
     target: Range<usize>,
     version: Version,
-}
-
-/// Where the lines of a head stand, without their CRLF.
-struct Lines<'h> {
-    bytes: &'h [u8],
-    at: usize,
-    ends: memchr::Memchr<'h>,
-}
-
-impl Iterator for Lines<'_> {
-    type Item = Result<Range<usize>, Malformed>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let end = self.ends.next()?;
-        let start = std::mem::replace(&mut self.at, end + 1);
-        let line = self.bytes.get(start..end).unwrap_or_default();
-        let is_crlf = line.last() == Some(&b'\r');
-        Some(if is_crlf { Ok(start..end - 1) } else { Err(Malformed::LineEnd) })
-    }
 }
 
 fn read_request_line(
@@ -212,10 +203,9 @@ fn read_request_line(
 
 /// Whether a target is an absolute path of plain ASCII without a fragment.
 pub(super) fn is_origin_form(target: &[u8]) -> bool {
-    // Without an early end, the compiler looks at many bytes at once.
-    let odd =
-        |byte: u8| !byte.is_ascii_graphic() || matches!(byte, b'#' | b'"' | b'<' | b'>' | b'`');
-    target.first() == Some(&b'/') && !target.iter().fold(false, |any, byte| any | odd(*byte))
+    const GRAPHIC: [(u8, u8); 5] =
+        [(b'!', b'!'), (b'$', b';'), (b'=', b'='), (b'?', b'_'), (b'a', b'~')];
+    target.first() == Some(&b'/') && scan::is_within(target, GRAPHIC)
 }
 
 /// The headers that decide where the message ends, and what comes after it.
@@ -244,7 +234,7 @@ impl Facts {
                     .any(|option| trim_end(trim_start(option)).eq_ignore_ascii_case(b"close"));
             }
             b"content-length" => {
-                let length = parse_length(value).ok_or(Malformed::ContentLength)?;
+                let length = content_length(value).ok_or(Malformed::ContentLength)?;
                 if self.content_length.replace(length).is_some() {
                     return Err(Malformed::ContentLength);
                 }
@@ -280,16 +270,4 @@ impl Facts {
         }
         Ok(framing)
     }
-}
-
-fn parse_length(digits: &[u8]) -> Option<u64> {
-    let canonical = !digits.is_empty()
-        && digits.len() <= 19
-        && (digits.len() == 1 || digits.first() != Some(&b'0'));
-    if !canonical {
-        return None;
-    }
-    digits.iter().try_fold(0_u64, |length, digit| {
-        digit.is_ascii_digit().then(|| length * 10 + u64::from(digit - b'0'))
-    })
 }

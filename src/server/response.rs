@@ -9,7 +9,7 @@ use jiff::fmt::rfc2822::DateTimePrinter;
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::message::Fields;
-use crate::message::names::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
+use crate::message::names::{CONTENT_LENGTH, DATE};
 
 /// A piece of a body up to this size is copied behind what goes out before it; a larger one is
 /// written by itself.
@@ -51,20 +51,25 @@ pub(super) fn write_head(
     length: Option<u64>,
     answered: Answered,
 ) -> BodyFraming {
-    out.put_slice(b"HTTP/1.1 ");
-    out.put_slice(status.as_str().as_bytes());
-    out.put_slice(b" ");
-    out.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
-    out.put_slice(b"\r\n");
-    let of_the_server = [CONNECTION, TRANSFER_ENCODING, CONTENT_LENGTH].map(str::as_bytes);
-    let mut is_dated = false;
-    for (name, line) in fields.sent() {
-        is_dated |= name == DATE.as_bytes();
-        // The connection and the framing are for this server to tell.
-        if !of_the_server.contains(&name) {
-            out.extend_from_slice(line);
-        }
+    if status == StatusCode::OK {
+        out.put_slice(b"HTTP/1.1 200 OK\r\n");
+    } else {
+        out.put_slice(b"HTTP/1.1 ");
+        out.put_slice(status.as_str().as_bytes());
+        out.put_slice(b" ");
+        out.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+        out.put_slice(b"\r\n");
     }
+    let mut is_dated = false;
+    fields.write_to(out, |name| match name {
+        // The connection and the framing are for this server to tell.
+        b"connection" | b"transfer-encoding" | b"content-length" => false,
+        b"date" => {
+            is_dated = true;
+            true
+        }
+        _ => true,
+    });
     if !is_dated {
         write_date(out);
     }

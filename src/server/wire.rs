@@ -17,7 +17,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::body::BrokenBody;
 use super::chunked::ChunkedFraming;
-use super::head::{Framing, HeadEnd, Malformed, RequestHead, end_of_head, read_head};
+use super::head::{Framing, HeadEnd, Malformed, RequestHead, end_of_head, read_first_head};
 use super::settings::ConnectionSettings;
 use crate::clock::{MovingDeadline, step_time};
 
@@ -160,19 +160,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             }
             Ok(HeadEnd::At(end)) => {
                 self.scanned = 0;
-                let head = bytes.get(..end).unwrap_or_default();
-                let next = match read_head(head, self.settings.head) {
-                    Ok(head) => {
+                let heads = bytes.get(..end).unwrap_or_default();
+                return Some(match read_first_head(heads, self.settings.head) {
+                    Ok((head, length)) => {
                         self.at = match head.framing {
                             Framing::Length(0) => At::Head,
                             Framing::Length(left) => At::Body { left },
                             Framing::Chunked => At::Chunks(ChunkedFraming::default()),
                         };
-                        Next::Head(head)
+                        (Next::Head(head), length)
                     }
-                    Err(refusal) => self.refuse(refusal, bytes),
-                };
-                return Some((next, end));
+                    Err(refusal) => (self.refuse(refusal, bytes), end),
+                });
             }
             Ok(HeadEnd::NotYet) => self.grows_too_large(bytes),
             Err(refusal) => Some(refusal),
@@ -189,7 +188,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         None
     }
 
+    /// Where a head ends: the first one, or one behind it.
     fn find_end(&self, bytes: &[u8]) -> Result<HeadEnd, Malformed> {
+        let fits = bytes.len() <= self.settings.head.head_bytes_max;
+        if self.scanned == 0 && fits && bytes.ends_with(b"\r\n\r\n") {
+            // What came ends with an empty line. The usual request has no other.
+            return Ok(HeadEnd::At(bytes.len()));
+        }
         if self.scanned == 0
             && let Some(empty_line) = EMPTY_LINE.find(bytes)
         {

@@ -8,11 +8,11 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::answer_head::{AnswerFraming, BadAnswer, Lines};
+use super::answer_head::{AnswerFraming, BadAnswer};
 use super::client::Client;
 use super::error::BodyError;
 use super::exchange::{Connection, READ_BYTES};
-use crate::message::{control_characters, name_end};
+use crate::message::{Lines, name_end};
 
 /// A chunk up to this size goes on whole, as the upstream sent it: a client that decodes each chunk
 /// by itself never sees half a character.
@@ -185,22 +185,22 @@ impl AnswerBody {
     /// not used again.
     fn take_trailers(&mut self) -> Result<bool, BadAnswer> {
         let looked_at = self.held.get(..TRAILER_BYTES_MAX).unwrap_or(&self.held);
-        let mut lines = Lines { rest: looked_at };
+        let mut lines = Lines::of(looked_at);
         for count in 0..=TRAILERS_MAX {
-            let Some(line) = lines.take().map_err(|_| BadAnswer::Chunks)? else {
+            let Some(line) = lines.next().transpose().map_err(|_| BadAnswer::Chunks)? else {
                 let may_come = self.held.len() < TRAILER_BYTES_MAX;
                 return if may_come { Ok(false) } else { Err(BadAnswer::Chunks) };
             };
             if line.is_empty() {
-                let length = looked_at.len() - lines.rest.len();
-                let lines = looked_at.get(..length).unwrap_or_default();
-                if control_characters(lines) != 2 * (count + 1) {
+                if lines.has_controls() {
                     return Err(BadAnswer::Chunks);
                 }
+                let length = lines.at();
                 self.held.advance(length);
                 self.regular &= count == 0;
                 return Ok(true);
             }
+            let line = looked_at.get(line).unwrap_or_default();
             name_end(line).ok_or(BadAnswer::Chunks)?;
         }
         Err(BadAnswer::Chunks)

@@ -1,15 +1,13 @@
 //! The head of an answer, held to RFC 9112: what leaves its end in doubt is no answer.
 
+use std::ops::Range;
+
 use http::StatusCode;
 
-use crate::message::{
-    Fields, control_characters, is_field_value, lower_name, name_end, trim_end, trim_start,
-};
+use crate::message::{Fields, Lines, content_length, is_field_value};
 
 /// Largest head that is accepted, in bytes.
 pub(super) const HEAD_BYTES_MAX: usize = 64 << 10;
-/// Longest name of a header that is looked at.
-const NAME_BYTES_MAX: usize = 48;
 /// Most header lines.
 const HEADERS_MAX: usize = 96;
 
@@ -78,17 +76,18 @@ pub(crate) fn parse(
     answers_head_request: bool,
     wanted: impl Fn(&[u8]) -> bool,
 ) -> Result<Parsed, BadAnswer> {
-    let mut lines = Lines { rest: bytes };
-    let Some(status_line) = lines.take()? else {
+    let mut lines = Lines::of(bytes);
+    let Some(status_line) = take(&mut lines)? else {
         let begins_well = bytes.iter().zip(b"HTTP/1.").all(|(byte, expected)| byte == expected);
         return if begins_well { partial(bytes) } else { Err(BadAnswer::Head) };
     };
+    let status_line = bytes.get(status_line).unwrap_or_default();
     let (status, is_http_11) = read_status_line(status_line).ok_or(BadAnswer::Head)?;
     let mut facts = Facts { keeps_alive: is_http_11, ..Facts::default() };
     let mut fields = Fields::new();
     let mut count = 0;
     loop {
-        let Some(line) = lines.take()? else { return partial(bytes) };
+        let Some(line) = take(&mut lines)? else { return partial(bytes) };
         if line.is_empty() {
             break;
         }
@@ -96,23 +95,18 @@ pub(crate) fn parse(
         if count > HEADERS_MAX {
             return Err(BadAnswer::TooLarge);
         }
-        let mut begin = [0; NAME_BYTES_MAX + 1];
-        let Some((name, value)) = read_field(line, &mut begin) else {
-            // A longer name is none of those that could be wanted.
-            name_end(line).ok_or(BadAnswer::Head)?;
-            continue;
-        };
-        facts.note(name, value)?;
-        if wanted(name) {
-            fields.push(name, value);
-        }
+        let line = bytes.get(line.start..line.end + 2).unwrap_or_default();
+        let taken = fields.take_over(line, |name, value| {
+            facts.note(name, value)?;
+            Ok(wanted(name))
+        });
+        taken.ok_or(BadAnswer::Head)??;
     }
-    let length = bytes.len() - lines.rest.len();
+    let length = lines.at();
     if length > HEAD_BYTES_MAX {
         return Err(BadAnswer::TooLarge);
     }
-    // The status line and the empty one have an end as well.
-    if control_characters(bytes.get(..length).unwrap_or_default()) != 2 * (count + 2) {
+    if lines.has_controls() {
         return Err(BadAnswer::Head);
     }
     if status == StatusCode::SWITCHING_PROTOCOLS {
@@ -134,19 +128,9 @@ fn partial(bytes: &[u8]) -> Result<Parsed, BadAnswer> {
     if bytes.len() <= HEAD_BYTES_MAX { Ok(Parsed::Partial) } else { Err(BadAnswer::TooLarge) }
 }
 
-/// Lines that end in CRLF and have no other control characters of lines.
-pub(super) struct Lines<'b> {
-    pub(super) rest: &'b [u8],
-}
-
-impl<'b> Lines<'b> {
-    /// The next line, without its end; `None` while that has not come.
-    pub(super) fn take(&mut self) -> Result<Option<&'b [u8]>, BadAnswer> {
-        let Some(end) = memchr::memchr(b'\n', self.rest) else { return Ok(None) };
-        let (line, rest) = self.rest.split_at_checked(end + 1).unwrap_or_default();
-        self.rest = rest;
-        line.strip_suffix(b"\r\n").map(Some).ok_or(BadAnswer::Head)
-    }
+/// Where the next line stands, without its end; `None` while that has not come.
+fn take(lines: &mut Lines<'_>) -> Result<Option<Range<usize>>, BadAnswer> {
+    lines.next().transpose().map_err(|_| BadAnswer::Head)
 }
 
 /// The status, and whether the version is HTTP/1.1 rather than HTTP/1.0 (RFC 9112 §4).
@@ -167,19 +151,6 @@ fn read_status_line(line: &[u8]) -> Option<(StatusCode, bool)> {
     Some((status, is_http_11))
 }
 
-/// Name and value of a field line, the name in lower case; `None` when it does not begin with a name
-/// that fits into `begin`, and a colon. That there are no control characters in it is for the caller to
-/// see to.
-fn read_field<'l>(
-    line: &'l [u8],
-    begin: &'l mut [u8; NAME_BYTES_MAX + 1],
-) -> Option<(&'l [u8], &'l [u8])> {
-    let begin = begin.get_mut(..line.len().min(NAME_BYTES_MAX + 1))?;
-    begin.copy_from_slice(line.get(..begin.len())?);
-    let length = lower_name(begin)?;
-    Some((begin.get(..length)?, trim_end(trim_start(line.get(length + 1..)?))))
-}
-
 #[derive(Default)]
 struct Facts {
     length: Option<u64>,
@@ -195,13 +166,7 @@ impl Facts {
                 self.keeps_alive &= value.eq_ignore_ascii_case(b"keep-alive");
             }
             b"content-length" => {
-                let digits = std::str::from_utf8(value).map_err(|_| BadAnswer::Length)?;
-                // As it would be passed on: without a sign or leading zeros.
-                let plain = !digits.is_empty()
-                    && digits.bytes().all(|digit| digit.is_ascii_digit())
-                    && (digits.len() == 1 || !digits.starts_with('0'));
-                let length = if plain { digits.parse().ok() } else { None };
-                let length = length.ok_or(BadAnswer::Length)?;
+                let length = content_length(value).ok_or(BadAnswer::Length)?;
                 if self.length.replace(length).is_some() {
                     return Err(BadAnswer::Length);
                 }

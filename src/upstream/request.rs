@@ -6,6 +6,7 @@ use http_body::Body;
 
 use super::error::BodyError;
 use crate::message::Spare;
+use crate::scan;
 
 /// A request in the bytes in which it is sent. Each part is checked as it is added: what two servers
 /// could read differently is never written.
@@ -64,9 +65,8 @@ impl OutgoingRequest {
         authority: &HeaderValue,
         body: OutgoingBody,
     ) -> Result<Self, Unsendable> {
-        // Without an early end, the compiler looks at many bytes at once.
-        let odd = |byte: u8| !matches!(byte, 0x21..=0x7e) || byte == b'#';
-        if !target.starts_with('/') || target.bytes().fold(false, |any, byte| any | odd(byte)) {
+        const GRAPHIC: [(u8, u8); 2] = [(b'!', b'"'), (b'$', b'~')];
+        if !target.starts_with('/') || !scan::is_within(target.as_bytes(), GRAPHIC) {
             return Err(Unsendable);
         }
         let mut head = Spare::take(&SPARE).unwrap_or_else(|| Vec::with_capacity(HEAD_BYTES));
@@ -152,6 +152,9 @@ impl std::fmt::Debug for HeaderLines {
     }
 }
 
+/// The characters of a name that is sent.
+const OF_A_NAME: [(u8, u8); 4] = [(b'a', b'z'), (b'0', b'9'), (b'-', b'-'), (b'_', b'_')];
+
 fn write_header(head: &mut Vec<u8>, name: &[u8], value: &[u8]) -> Result<(), Unsendable> {
     let is_framing = matches!(
         name,
@@ -164,16 +167,13 @@ fn write_header(head: &mut Vec<u8>, name: &[u8], value: &[u8]) -> Result<(), Uns
             | b"te"
             | b"trailer"
     );
-    // Without an early end, the compiler looks at many bytes at once.
-    let odd = |byte: u8| !matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
-    let is_odd = name.is_empty() || name.iter().fold(false, |any, byte| any | odd(*byte));
+    let is_odd = name.is_empty() || !scan::is_within(name, OF_A_NAME);
     if is_framing || is_odd { Err(Unsendable) } else { write_value(head, name, value) }
 }
 
 /// Writes a header whose name is in order.
 fn write_value(head: &mut Vec<u8>, name: &[u8], value: &[u8]) -> Result<(), Unsendable> {
-    let odd = |byte: u8| !matches!(byte, b'\t' | 0x20..=0x7e);
-    if value.iter().fold(false, |any, byte| any | odd(*byte)) {
+    if !scan::is_within(value, [(b' ', b'~'), (b'\t', b'\t')]) {
         return Err(Unsendable);
     }
     head.reserve(name.len() + value.len() + 4);

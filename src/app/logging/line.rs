@@ -8,6 +8,7 @@ use tracing::{Event, Level};
 
 use crate::audit::{self, FieldName, Finished};
 use crate::config::LogFormat;
+use crate::scan;
 
 /// Longest text of one field, in bytes; what is longer is cut.
 const FIELD_BYTES_MAX: usize = 1024;
@@ -258,10 +259,8 @@ struct Escaped<'a> {
 
 impl fmt::Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        // Without an early end, the compiler looks at many bytes at once.
-        let harmful = |byte: u8| !matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~');
-        let harmless = !text.bytes().fold(false, |any, byte| any | harmful(byte));
-        if harmless && text.len() <= self.left {
+        const HARMLESS: [(u8, u8); 3] = [(b' ', b'!'), (b'#', b'['), (b']', b'~')];
+        if text.len() <= self.left && scan::is_within(text.as_bytes(), HARMLESS) {
             self.left -= text.len();
             self.text.extend_from_slice(text.as_bytes());
             return Ok(());
