@@ -31,7 +31,7 @@ fuzz_target!(|input: &str| {
     if let Some(host) = host
         && bound.matches_host(&host)
     {
-        assert_eq!(host.name().to_ascii_lowercase(), name);
+        assert_eq!(host.name().to_ascii_lowercase(), name.as_bytes());
     }
     if let Some(origin) = origin {
         let matches = bound.matches_origin(&origin);
