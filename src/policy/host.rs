@@ -4,7 +4,6 @@
 //! URL). A request's are only checked for form and folded to lower case: browsers send serialised
 //! values, and a spelling that is not the serialised one is a mismatch, never a guess.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
@@ -285,7 +284,7 @@ impl<'r> WebOrigin<'r> {
     #[must_use]
     pub fn serialised(&self) -> String {
         let port = Some(self.port).filter(|port| self.scheme.default_port() != *port);
-        let mut serialised = serialise(Some(self.scheme), &text(self.host), port);
+        let mut serialised = serialise(Some(self.scheme), text(self.host), port);
         serialised.make_ascii_lowercase();
         serialised
     }
@@ -323,7 +322,7 @@ impl<'r> Authority<'r> {
         };
         let name = host.strip_suffix(b".").unwrap_or(host);
         let sound = name.len() <= HOST_LENGTH_MAX
-            && !(formed.has_two_hyphens && has_broken_a_label(&text(name)));
+            && !(formed.has_two_hyphens && has_broken_a_label(text(name)));
         sound.then_some(Self { host, port })
     }
 
@@ -353,9 +352,9 @@ impl<'r> Authority<'r> {
     }
 }
 
-/// A host that was received, as text.
-fn text(host: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(host)
+/// A host that was received, which is in ASCII, as text.
+fn text(host: &[u8]) -> &str {
+    std::str::from_utf8(host).unwrap_or_default()
 }
 
 fn has_broken_a_label(name: &str) -> bool {
@@ -372,7 +371,7 @@ impl fmt::Display for WebOrigin<'_> {
 
 impl fmt::Display for Authority<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&text(self.host))?;
+        f.write_str(text(self.host))?;
         self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
     }
 }
