@@ -29,6 +29,9 @@ const LINGER_BYTES: usize = 64 << 10;
 const LINGER_TIME: Duration = Duration::from_millis(500);
 /// What is kept at most of requests that come before the one under way has been answered.
 const AHEAD_BYTES_MAX: usize = 64 << 10;
+/// What comes at once is taken for one head up to this size: it is copied whole, also where there are
+/// several in it.
+const USUAL_HEAD_BYTES_MAX: usize = 4 << 10;
 /// Finds the end of a line, and an empty one behind it.
 static EMPTY_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
 
@@ -190,7 +193,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Where a head ends: the first one, or one behind it.
     fn find_end(&self, bytes: &[u8]) -> Result<HeadEnd, Malformed> {
-        let fits = bytes.len() <= self.settings.head.head_bytes_max;
+        let fits = bytes.len() <= self.settings.head.head_bytes_max.min(USUAL_HEAD_BYTES_MAX);
         if self.scanned == 0 && fits && bytes.ends_with(b"\r\n\r\n") {
             // What came ends with an empty line. The usual request has no other.
             return Ok(HeadEnd::At(bytes.len()));
