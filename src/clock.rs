@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::task::coop;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Tells the wall-clock time. Safe to be ahead (tokens expire early), never to step back: a token
@@ -141,7 +142,7 @@ pub struct MovingDeadline {
     at: Instant,
     /// Set when it is first waited for: most deadlines have moved on by then.
     timer: Option<Pin<Box<Sleep>>>,
-    /// Who will be woken by the timer.
+    /// Whom the timer was told to wake.
     waiting: Option<Waker>,
 }
 
@@ -168,7 +169,7 @@ impl MovingDeadline {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(self.at)));
         let is_known = self.waiting.as_ref().is_some_and(|waiting| waiting.will_wake(cx.waker()));
         if is_known && timer.deadline() <= self.at && step_time() < timer.deadline() {
-            // It runs, and will wake this task.
+            // It has not run out, and will wake this task.
             return Poll::Pending;
         }
         if self.at < timer.deadline() {
@@ -181,7 +182,8 @@ impl MovingDeadline {
             }
             timer.as_mut().reset(self.at);
         }
-        self.waiting = Some(cx.waker().clone());
+        // Where a step has used up what it may do, the timer was not even told whom to wake.
+        self.waiting = coop::has_budget_remaining().then(|| cx.waker().clone());
         Poll::Pending
     }
 }
@@ -219,6 +221,43 @@ mod tests {
         let outside = step_time();
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_ne!(step_time(), outside);
+    }
+
+    /// Polled at first in a step that has used up what it may do, or has all of it.
+    async fn wait_in_vain(is_used_up: bool) -> Duration {
+        let began = Instant::now();
+        let mut deadline = MovingDeadline::new(began + Duration::from_secs(1));
+        let mut uses_up = is_used_up;
+        let reached = std::future::poll_fn(|cx| {
+            while std::mem::take(&mut uses_up) {
+                let mut one = std::pin::pin!(coop::consume_budget());
+                uses_up = one.as_mut().poll(cx).is_ready();
+            }
+            deadline.poll(cx)
+        });
+        tokio::time::timeout(Duration::from_mins(1), reached).await.unwrap();
+        began.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn deadline_is_kept_even_if_first_waited_for_in_a_busy_step() {
+        assert_eq!(wait_in_vain(false).await.as_secs(), 1);
+        assert_eq!(wait_in_vain(true).await.as_secs(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn deadline_moves_on_and_back() {
+        let began = Instant::now();
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let mut deadline = MovingDeadline::new(at(5));
+        for (wait, next) in [(1, 9), (6, 12), (7, 8)] {
+            let waited =
+                tokio::time::timeout_at(at(wait), std::future::poll_fn(|cx| deadline.poll(cx)));
+            assert!(waited.await.is_err(), "before {wait}");
+            deadline.set(at(next));
+        }
+        std::future::poll_fn(|cx| deadline.poll(cx)).await;
+        assert_eq!(began.elapsed().as_secs(), 8);
     }
 
     /// and set forward, it goes on from there.
