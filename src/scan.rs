@@ -34,8 +34,8 @@ pub(crate) fn has_pair<const N: usize>(bytes: &[u8], first: u8, then: [u8; N]) -
     false
 }
 
-/// Brings the letters, digits and hyphens that the bytes begin with into lower case: how many it has
-/// looked at, which are all of them, or all but the last few of a short text.
+/// Brings the letters, digits and hyphens that the bytes begin with into lower case, and tells of how
+/// many: all of them, or all up to the last bytes of the text, fewer than sixteen, which are not looked at.
 #[inline]
 pub(crate) fn lower_start(bytes: &mut [u8]) -> usize {
     const PLACES: u8x16 = u8x16::new([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);

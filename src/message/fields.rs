@@ -61,11 +61,16 @@ impl Fields {
         Self { text, lines }
     }
 
-    /// The bytes of a head, with none of its lines yet.
+    /// The bytes that a head begins, with none of its lines yet.
     pub(super) fn within(text: &[u8]) -> Self {
         let mut fields = Self::new();
         fields.text.extend_from_slice(text);
         fields
+    }
+
+    /// Lets go of the bytes behind the head.
+    pub(super) fn cut_off(&mut self, length: usize) {
+        self.text.truncate(length);
     }
 
     pub(super) fn text(&self, span: Span) -> &[u8] {

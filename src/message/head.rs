@@ -19,8 +19,8 @@ pub struct Head {
 }
 
 impl Head {
-    /// The head in these bytes, whose target stands there; its lines are taken up one by one. The
-    /// target is plain ASCII.
+    /// The head that these bytes begin with, whose target stands there; its lines are taken up one by
+    /// one, and what follows it is cut off. The target is plain ASCII.
     pub(crate) fn within(
         method: Method,
         version: Version,
@@ -44,6 +44,11 @@ impl Head {
     /// white space behind it; `None` when it does not begin with a name and a colon.
     pub(crate) fn take_up(&mut self, line: Range<usize>) -> Option<(&[u8], &[u8])> {
         self.fields.take_up(line)
+    }
+
+    /// Lets go of what follows the head within which this one was made.
+    pub(crate) fn cut_off(&mut self, length: usize) {
+        self.fields.cut_off(length);
     }
 
     /// Adds a field.

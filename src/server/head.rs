@@ -97,7 +97,7 @@ pub fn read_head(bytes: &[u8], limits: HeadLimits) -> Result<RequestHead, Malfor
     if length == bytes.len() { Ok(head) } else { Err(Malformed::Header) }
 }
 
-/// Reads the head that the bytes begin with, of which there is at least one, and tells its length.
+/// Reads the whole head that the bytes begin with, and tells its length.
 pub(super) fn read_first_head(
     bytes: &[u8],
     limits: HeadLimits,
@@ -126,6 +126,7 @@ pub(super) fn read_first_head(
     if lines.has_controls() {
         return Err(Malformed::Header);
     }
+    head.cut_off(lines.at());
     let framing = facts.framing(&head.method, version)?;
     let Facts { keeps_alive, expects, .. } = facts;
     Ok((RequestHead { head, framing, keeps_alive, expects_continue: expects > 0 }, lines.at()))

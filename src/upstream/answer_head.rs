@@ -8,6 +8,8 @@ use crate::message::{Fields, Lines, content_length, is_field_value};
 
 /// Largest head that is accepted, in bytes.
 pub(super) const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Longest name of a field that is kept.
+const NAME_BYTES_MAX: usize = 48;
 /// Most header lines.
 const HEADERS_MAX: usize = 96;
 
@@ -98,7 +100,7 @@ pub(crate) fn parse(
         let line = bytes.get(line.start..line.end + 2).unwrap_or_default();
         let taken = fields.take_over(line, |name, value| {
             facts.note(name, value)?;
-            Ok(wanted(name))
+            Ok(name.len() <= NAME_BYTES_MAX && wanted(name))
         });
         taken.ok_or(BadAnswer::Head)??;
     }

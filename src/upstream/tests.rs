@@ -39,6 +39,14 @@ fn usual_answer_is_read() {
 }
 
 #[test]
+fn names_too_long_for_any_field_that_is_wanted_are_not_asked_about() {
+    let [kept, left_behind] = [48, 49].map(|length| "x".repeat(length));
+    let answer = format!("HTTP/1.1 204 No Content\r\n{kept}: a\r\n{left_behind}: b\r\n\r\n");
+    let (head, _) = read(answer.as_bytes()).unwrap().unwrap();
+    assert_eq!(fields(&head), [(&*kept, "a")]);
+}
+
+#[test]
 fn beginning_of_an_answer_may_still_become_one() {
     for length in 0..USUAL.len() {
         let begun = parse(&USUAL.as_bytes()[..length], false, |_| true);

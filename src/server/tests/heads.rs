@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::super::head::read_first_head;
 use super::super::{Framing, HeadLimits, Malformed, read_head};
 use super::LIMITS;
 
@@ -305,6 +306,20 @@ proptest! {
     #[test]
     fn checking_never_panics(head in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = framing_of(&head, LIMITS);
+    }
+
+    /// Another head may follow, or a body, and there may be empty lines in it.
+    #[test]
+    fn head_ends_with_the_first_empty_line(
+        lines in "(A: b\r\n|Content-Length: 3\r\n|c\r\n|\r\n|\n|\r){0,4}",
+        rest in "(GET / HTTP/1.1\r\n|Host: b\r\n|\r\n|d){0,6}",
+    ) {
+        let bytes = format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n{rest}");
+        if let Ok((head, length)) = read_first_head(bytes.as_bytes(), LIMITS) {
+            prop_assert_eq!(length, bytes.find("\r\n\r\n").unwrap() + 4);
+            let (whole, _) = bytes.split_at(length);
+            prop_assert_eq!(head.head.fields().len() + 2, whole.lines().count());
+        }
     }
 
     #[test]

@@ -29,6 +29,20 @@ async fn pipelined_requests_are_told_apart_at_every_split() {
     check(PIPELINED, &expected, &["200", "200", "200"]).await;
 }
 
+/// What comes at once ends with an empty line that is none of the head.
+#[tokio::test]
+async fn bodies_that_end_like_a_head_are_bodies() {
+    let bytes = "POST /a HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 6\r\n\r\nb:\r\n\r\n\
+        GET /c HTTP/1.1\r\nHost: gw.test\r\n\r\nPOST /d HTTP/1.1\r\nHost: gw.test\r\n\
+        Content-Length: 4\r\nConnection: close\r\n\r\n\r\n\r\n";
+    let expected = [
+        Ok("POST /a Ok(\"b:\\r\\n\\r\\n\")".to_owned()),
+        Ok("GET /c Ok(\"\")".to_owned()),
+        Ok("POST /d Ok(\"\\r\\n\\r\\n\")".to_owned()),
+    ];
+    check(bytes, &expected, &["200", "200", "200"]).await;
+}
+
 /// Attack S-13: a refused head is answered once, and what follows it is never read as a request.
 #[tokio::test]
 async fn nothing_behind_a_refused_head_is_a_request() {
