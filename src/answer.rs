@@ -128,8 +128,7 @@ pub(crate) fn error_body_of(
 }
 
 fn body_of_error(code: &'static str, message: &str, request_id: RequestId) -> Bytes {
-    const HARMLESS: [(u8, u8); 3] = [(b' ', b'!'), (b'#', b'['), (b']', b'~')];
-    if !scan::is_within(message.as_bytes(), HARMLESS) {
+    if !scan::is_within(message.as_bytes(), scan::PLAIN_IN_JSON) {
         let (message, request_id) = (&*with_page(message, code), request_id.as_str());
         return encode(&ErrorBody { message, code, request_id });
     }

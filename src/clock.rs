@@ -223,8 +223,9 @@ mod tests {
         assert_ne!(step_time(), outside);
     }
 
-    /// Polled at first in a step that has used up what it may do, or has all of it.
-    async fn wait_in_vain(is_used_up: bool) -> Duration {
+    /// How long a deadline of one second takes that is first polled in a step that has used up what it
+    /// may do, or has all of it.
+    async fn taken_by_a_second(is_used_up: bool) -> Duration {
         let began = Instant::now();
         let mut deadline = MovingDeadline::new(began + Duration::from_secs(1));
         let mut uses_up = is_used_up;
@@ -241,8 +242,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn deadline_is_kept_even_if_first_waited_for_in_a_busy_step() {
-        assert_eq!(wait_in_vain(false).await.as_secs(), 1);
-        assert_eq!(wait_in_vain(true).await.as_secs(), 1);
+        assert_eq!(taken_by_a_second(false).await.as_secs(), 1);
+        assert_eq!(taken_by_a_second(true).await.as_secs(), 1);
     }
 
     #[tokio::test(start_paused = true)]

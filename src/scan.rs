@@ -2,6 +2,8 @@
 
 use wide::u8x16;
 
+/// What shows itself and needs no escape in JSON text (RFC 8259 §7): printable ASCII but `"` and `\`.
+pub(crate) const PLAIN_IN_JSON: [(u8, u8); 3] = [(b' ', b'!'), (b'#', b'['), (b']', b'~')];
 /// Bytes that are looked at together.
 const BLOCK: usize = 16;
 

@@ -11,7 +11,7 @@ use super::syntax::{is_field_name, is_field_value, lower_name, trim_end, trim_st
 /// A few lines are found by looking at each: no hashing, and no memory of its own for a name or a value.
 #[derive(Default)]
 pub struct Fields {
-    text: Vec<u8>,
+    pub(super) text: Vec<u8>,
     lines: Vec<Line>,
 }
 

@@ -46,6 +46,12 @@ impl Head {
         self.fields.take_up(line)
     }
 
+    /// How many bytes it keeps.
+    #[cfg(test)]
+    pub(crate) fn bytes_kept(&self) -> usize {
+        self.fields.text.len()
+    }
+
     /// Lets go of what follows the head within which this one was made.
     pub(crate) fn cut_off(&mut self, length: usize) {
         self.fields.cut_off(length);

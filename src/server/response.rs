@@ -52,6 +52,7 @@ pub(super) fn write_head(
     answered: Answered,
 ) -> BodyFraming {
     if status == StatusCode::OK {
+        // The usual one, in one piece.
         out.put_slice(b"HTTP/1.1 200 OK\r\n");
     } else {
         out.put_slice(b"HTTP/1.1 ");

@@ -259,8 +259,7 @@ struct Escaped<'a> {
 
 impl fmt::Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        const HARMLESS: [(u8, u8); 3] = [(b' ', b'!'), (b'#', b'['), (b']', b'~')];
-        if text.len() <= self.left && scan::is_within(text.as_bytes(), HARMLESS) {
+        if text.len() <= self.left && scan::is_within(text.as_bytes(), scan::PLAIN_IN_JSON) {
             self.left -= text.len();
             self.text.extend_from_slice(text.as_bytes());
             return Ok(());

@@ -317,6 +317,7 @@ proptest! {
         let bytes = format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n{rest}");
         if let Ok((head, length)) = read_first_head(bytes.as_bytes(), LIMITS) {
             prop_assert_eq!(length, bytes.find("\r\n\r\n").unwrap() + 4);
+            prop_assert_eq!(head.head.bytes_kept(), length, "nothing of what follows");
             let (whole, _) = bytes.split_at(length);
             prop_assert_eq!(head.head.fields().len() + 2, whole.lines().count());
         }
