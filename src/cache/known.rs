@@ -72,7 +72,7 @@ impl<S: TokenStore> Sources<'_, S> {
                 continue;
             }
             let until = self.records.believed_until(moment.now);
-            let known = Rc::new(Known::new(*token, record, self.rates, moment, until));
+            let known = Rc::new(Known::new(*token, &record, self.rates, moment, until));
             if fresh {
                 self.front.borrow_mut().insert(Rc::clone(&known));
             }

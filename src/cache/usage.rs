@@ -1,5 +1,6 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -14,14 +15,10 @@ const WAITING_MAX: usize = 200_000;
 /// What one core has counted of one token since it last told: plain cells, no atomics.
 #[derive(Debug, Default)]
 pub struct CoreUsage {
-    counted: [Counted; Permission::ALL.len()],
+    requests: [Cell<u32>; Permission::ALL.len()],
+    /// When last, in milliseconds since the epoch.
+    last_used_at: [Cell<i64>; Permission::ALL.len()],
     remembered: Cell<bool>,
-}
-
-#[derive(Debug, Default)]
-struct Counted {
-    requests: Cell<u32>,
-    last_used_at: Cell<Option<Timestamp>>,
 }
 
 /// What all cores have counted, on its way to the store, in the order in which stores keep it: written in
@@ -35,9 +32,10 @@ impl CoreUsage {
     /// Counts a request. True for the first since the last [`CoreUsage::take`]: somebody should
     /// remember to take.
     pub fn count(&self, permission: Permission, now: Timestamp) -> bool {
-        if let Some(counted) = self.counted.get(usize::from(permission.index())) {
-            counted.requests.set(counted.requests.get().saturating_add(1));
-            counted.last_used_at.set(Some(now));
+        let at = usize::from(permission.index());
+        if let (Some(requests), Some(last)) = (self.requests.get(at), self.last_used_at.get(at)) {
+            requests.set(requests.get().saturating_add(1));
+            last.set(now.as_millisecond());
         }
         !self.remembered.replace(true)
     }
@@ -45,10 +43,14 @@ impl CoreUsage {
     /// Takes what was counted.
     pub fn take(&self, id: TokenId) -> impl Iterator<Item = Usage> {
         self.remembered.set(false);
-        Permission::ALL.into_iter().zip(&self.counted).filter_map(move |(permission, counted)| {
-            let last_used_at = counted.last_used_at.take()?;
-            Some(Usage { id, permission, requests: counted.requests.take().into(), last_used_at })
-        })
+        let counted = self.requests.iter().zip(&self.last_used_at);
+        Permission::ALL.into_iter().zip(counted).filter_map(
+            move |(permission, (requests, last))| {
+                let requests = NonZeroU32::new(requests.take())?.get().into();
+                let last_used_at = Timestamp::from_millisecond(last.get()).ok()?;
+                Some(Usage { id, permission, requests, last_used_at })
+            },
+        )
     }
 }
 

@@ -1,6 +1,5 @@
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::front::Moment;
@@ -37,7 +36,7 @@ fn after(moment: Moment, passed: Duration) -> Moment {
 
 fn known(token: TokenDigits, number: u8, moment: Moment) -> Rc<Known> {
     let rates = Rates::new(no_limits(), HashMap::new(), 1);
-    Rc::new(Known::new(token, Arc::new(record(number)), &rates, moment, moment.now))
+    Rc::new(Known::new(token, &record(number), &rates, moment, moment.now))
 }
 
 /// A front that holds token 1.
@@ -204,14 +203,14 @@ fn front_that_is_given_up_goes_in_parts() {
 fn few_tokens_are_in_each_others_way() {
     let moment = first();
     let rates = Rates::new(no_limits(), HashMap::new(), 1);
-    let (keys, shared) = (ring("A"), Arc::new(record(1)));
+    let (keys, shared) = (ring("A"), record(1));
     for (tokens, found_min) in [(4096, 3000), (2048, 1900)] {
         let mut front = Front::new(4096, LIFETIME);
         let tokens: Vec<_> = (0..tokens)
             .map(|_| token_of(&keys, TokenId::generate(super::now()).unwrap()))
             .collect();
         for token in &tokens {
-            let known = Known::new(*token, Arc::clone(&shared), &rates, moment, moment.now);
+            let known = Known::new(*token, &shared, &rates, moment, moment.now);
             front.insert(Rc::new(known));
         }
         let is_found = |token: &&TokenDigits| front.find(token, moment, NEVER).is_some();
