@@ -36,6 +36,7 @@ enum Step {
 
 thread_local! {
     static STEP: Cell<Step> = const { Cell::new(Step::Outside) };
+    static TURN: Cell<Turn> = const { Cell::new(Turn { waits: 0, steps: 0 }) };
 }
 
 /// When the step under way first asked for the time: it is read once for all who ask here, since a
@@ -82,8 +83,47 @@ impl<F: Future> Future for Steps<F> {
             }
         }
         STEP.set(Step::Begun);
+        Turn::has_taken_a_step();
         let _end = End;
         self.project().task.poll(cx)
+    }
+}
+
+/// A moment in what a core's runtime does, turn by turn: it asks the system for news of all its connections
+/// (waits for it, if there is nothing else to do), and then looks after tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    waits: u64,
+    steps: u64,
+}
+
+impl Turn {
+    /// How many tasks the runtime looks after in a turn, at most (`event_interval`).
+    pub const TASKS_MAX: u32 = 61;
+
+    /// This moment, on this thread.
+    #[must_use]
+    pub fn now() -> Self {
+        TURN.get()
+    }
+
+    /// Whether the runtime has surely asked for news since. Of the news of one moment it may hear a part a
+    /// turn later: it takes 1,024 at a time, the oldest first.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        let now = Self::now();
+        now.waits != self.waits || now.steps.wrapping_sub(self.steps) > u64::from(Self::TASKS_MAX)
+    }
+
+    /// To be called whenever the runtime has waited (`on_thread_unpark`); where nobody does, few turns
+    /// are known to be over.
+    pub fn has_waited() {
+        TURN.set(Self { waits: TURN.get().waits.wrapping_add(1), steps: 0 });
+    }
+
+    fn has_taken_a_step() {
+        let Self { waits, steps } = TURN.get();
+        TURN.set(Self { waits, steps: steps.wrapping_add(1) });
     }
 }
 
@@ -190,6 +230,9 @@ impl MovingDeadline {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::os::unix::net::UnixStream;
+    use std::rc::Rc;
     use std::time::Duration;
 
     use super::*;
@@ -229,7 +272,7 @@ mod tests {
         let began = Instant::now();
         let mut deadline = MovingDeadline::new(began + Duration::from_secs(1));
         let mut uses_up = is_used_up;
-        let reached = std::future::poll_fn(|cx| {
+        let reached = std::future::poll_fn(move |cx| {
             while std::mem::take(&mut uses_up) {
                 let mut one = std::pin::pin!(coop::consume_budget());
                 uses_up = one.as_mut().poll(cx).is_ready();
@@ -271,5 +314,31 @@ mod tests {
             assert!(now.as_millisecond() >= last.as_millisecond());
             last = now;
         }
+    }
+
+    /// A turn that is over by the count of its steps: the runtime never waits meanwhile.
+    #[test]
+    fn turn_is_over_only_when_the_runtime_has_heard_of_what_came_in_it() {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().event_interval(Turn::TASKS_MAX);
+        let runtime = runtime.build_local(tokio::runtime::LocalOptions::default()).unwrap();
+        runtime.block_on(async {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            let ours = Rc::new(tokio::net::UnixStream::from_std(ours).unwrap());
+            for _ in 0..100 {
+                let (turn, ours) = (Turn::now(), Rc::clone(&ours));
+                theirs.write_all(b"x").unwrap();
+                let steps = std::future::poll_fn(move |cx| {
+                    if turn.is_over() {
+                        return Poll::Ready(ours.try_read(&mut [0; 8]));
+                    }
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                });
+                let heard = tokio::task::spawn_local(Steps::of(steps)).await.unwrap();
+                assert_eq!(heard.unwrap(), 1);
+            }
+        });
     }
 }

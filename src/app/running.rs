@@ -17,7 +17,7 @@ use super::reload::{self, Files, Load};
 use super::traces::Spans;
 use super::{background, logging, worker};
 use crate::audit_log::{AuditLog, AuditLogError};
-use crate::clock::monotonic;
+use crate::clock::{Turn, monotonic};
 use crate::config::Config;
 use crate::policy::RouteProblem;
 use crate::server;
@@ -355,8 +355,10 @@ pub(super) fn spawn_thread(
     std::thread::Builder::new()
         .name(name)
         .spawn(move || {
-            let options = tokio::runtime::LocalOptions::default();
-            match tokio::runtime::Builder::new_current_thread().enable_all().build_local(options) {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            runtime.enable_all();
+            runtime.event_interval(Turn::TASKS_MAX).on_thread_unpark(Turn::has_waited);
+            match runtime.build_local(tokio::runtime::LocalOptions::default()) {
                 Ok(runtime) => run(runtime),
                 Err(error) => tracing::error!(%error, "a runtime cannot be had"),
             }

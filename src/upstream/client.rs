@@ -13,7 +13,7 @@ use super::error::{Failure, UpstreamError};
 use super::exchange::{Answered, Connection, Exchange, Failed};
 use super::request::{Framing, OutgoingRequest};
 use super::wire::Wire;
-use crate::clock::step_time;
+use crate::clock::{Turn, step_time};
 use crate::config::{Upstream, is_metadata_address};
 use crate::message::Reply;
 use crate::telemetry::Metrics;
@@ -25,7 +25,8 @@ pub struct Client {
     settings: Arc<Upstream>,
     tls: Option<PeerTls>,
     authority: HeaderValue,
-    /// The one used last is used next, so that the others reach their keep-alive limit.
+    /// In the order in which they were put back. Of those that have rested the one used last is used
+    /// next, so that the others reach their keep-alive limit.
     idle: RefCell<Vec<Idle>>,
     /// Where answers are read to: nothing stays in it between two reads.
     scratch: RefCell<Vec<u8>>,
@@ -36,6 +37,8 @@ pub struct Client {
 struct Idle {
     connection: Box<Connection>,
     since: Instant,
+    /// The turn in which it was put back.
+    turn: Turn,
 }
 
 impl Client {
@@ -143,16 +146,20 @@ impl Client {
         self.settings.idle_timeout
     }
 
-    /// A connection that has served before and is still open and silent.
+    /// A connection that has served before and is still open and silent; first one that has rested: the
+    /// runtime has asked for news since it was put back, and would have heard of more than its answer.
     fn take_idle(&self, now: Instant) -> Option<Box<Connection>> {
+        let mut all = self.idle.borrow_mut();
         loop {
-            let Idle { mut connection, since } = self.idle.borrow_mut().pop()?;
-            if now >= since + self.settings.keep_alive {
-                // Everything below is older still.
-                self.idle.borrow_mut().clear();
-                return None;
+            let rested = all.iter().rposition(|idle| idle.turn.is_over());
+            let at = rested.or_else(|| all.len().checked_sub(1))?;
+            if now >= all.get(at)?.since + self.settings.keep_alive {
+                // Everything before it is older still.
+                all.drain(..=at);
+                continue;
             }
-            if connection.stream.is_silent() {
+            let mut connection = all.remove(at).connection;
+            if connection.stream.is_silent(rested.is_some()) {
                 return Some(connection);
             }
         }
@@ -162,7 +169,7 @@ impl Client {
     pub(super) fn put_back(&self, connection: Box<Connection>) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.settings.idle_connections_max {
-            idle.push(Idle { connection, since: step_time() });
+            idle.push(Idle { connection, since: step_time(), turn: Turn::now() });
         }
     }
 

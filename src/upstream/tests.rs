@@ -1,9 +1,21 @@
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use http::Method;
+use http_body_util::BodyExt as _;
 use proptest::prelude::*;
 
 use super::answer_head::{
     AnswerFraming::{self, Chunked, Length, UntilClose},
     AnswerHead, BadAnswer, Parsed, parse,
 };
+use super::{Client, OutgoingBody, OutgoingRequest};
+use crate::clock::Turn;
+use crate::config::Config;
+use crate::telemetry::Metrics;
 
 const USUAL: &str = "HTTP/1.1 200 OK\r\nDate: today\r\ncontent-type:application/json\r\n\
                      X-Letta-Run:  a b\t \r\nContent-Length: 2\r\n\r\n";
@@ -179,5 +191,72 @@ proptest! {
             }
         }
         check_against_httparse(&bytes);
+    }
+}
+
+/// A server that answers each request, and hands over its end of each connection.
+fn upstream() -> (String, mpsc::Receiver<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (accepted, connections) = mpsc::sync_channel(8);
+    std::thread::spawn(move || {
+        while let Ok((mut connection, _)) = listener.accept() {
+            if accepted.send(connection.try_clone().unwrap()).is_err() {
+                break;
+            }
+            std::thread::spawn(move || {
+                let mut read = [0; 1024];
+                while connection.read(&mut read).is_ok_and(|length| length > 0) {
+                    connection
+                        .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]")
+                        .unwrap();
+                }
+            });
+        }
+    });
+    (url, connections)
+}
+
+async fn ask(client: &Rc<Client>) -> Vec<u8> {
+    let authority = client.authority();
+    let request = OutgoingRequest::new(&Method::GET, "/", authority, OutgoingBody::Nothing);
+    let answer = client.send(request.unwrap(), |_| true).await.unwrap();
+    answer.body.collect().await.unwrap().to_bytes().to_vec()
+}
+
+/// Whether or not the runtime has heard of it: has waited meanwhile, or has not, or never says so.
+#[test]
+fn what_comes_between_two_requests_is_an_answer_to_neither() {
+    for (says_so, waits) in [(true, true), (true, false), (false, true), (false, false)] {
+        let (url, connections) = upstream();
+        let key = [("CKGATE_SERVER_KEY".to_owned(), "sk-let-0123456789abcdef".repeat(3))];
+        let config = Config::from_toml(&format!("upstream.url = '{url}'"), key).unwrap();
+        let metrics = Arc::new(Metrics::default());
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        if says_so {
+            runtime.on_thread_unpark(Turn::has_waited);
+        }
+        runtime.enable_all().build().unwrap().block_on(async {
+            let client = Client::new(Arc::new(config.upstream), None, Arc::clone(&metrics));
+            let client = Rc::new(client.unwrap());
+            for unasked in ["HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison", "the end"] {
+                assert_eq!(ask(&client).await, b"[]");
+                let mut connection = connections.recv().unwrap();
+                assert_eq!(ask(&client).await, b"[]");
+                assert!(connections.try_recv().is_err(), "the same connection serves twice");
+                match unasked {
+                    "the end" => connection.shutdown(std::net::Shutdown::Both).unwrap(),
+                    unasked => connection.write_all(unasked.as_bytes()).unwrap(),
+                }
+                if waits {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                } else {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            }
+            assert_eq!(ask(&client).await, b"[]");
+            connections.recv().unwrap();
+        });
+        assert_eq!((metrics.upstream_connects.get(), metrics.upstream_reuses.get()), (3, 2));
     }
 }

@@ -53,13 +53,15 @@ impl Wire {
         }
     }
 
-    /// Whether there is nothing to read: neither an end nor unasked bytes. The system is asked, since
-    /// the runtime may not have heard of them yet, and they would be taken for the next answer.
-    pub(super) fn is_silent(&mut self) -> bool {
+    /// Whether there is nothing to read: neither an end nor unasked bytes, which would be taken for the
+    /// next answer. The system is asked unless the runtime `has_asked` it since the last read: what it
+    /// heard then, it remembers.
+    pub(super) fn is_silent(&mut self, has_asked: bool) -> bool {
         match self {
-            Self::Tcp(stream) => {
-                would_block(SockRef::from(&*stream).peek(&mut [MaybeUninit::uninit()]))
+            Self::Tcp(stream) if has_asked => {
+                would_block(stream.try_io(Interest::READABLE, || peek(stream)))
             }
+            Self::Tcp(stream) => would_block(peek(stream)),
             Self::Tls(secured) => secured.is_silent(),
         }
     }
@@ -133,11 +135,15 @@ fn poll_tcp_answer_began(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<()> {
         if ready!(stream.poll_read_ready(cx)).is_err() {
             return Poll::Ready(());
         }
-        let peek = || SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]);
-        if !would_block(stream.try_io(Interest::READABLE, peek)) {
+        if !would_block(stream.try_io(Interest::READABLE, || peek(stream))) {
             return Poll::Ready(());
         }
     }
+}
+
+/// Whether a byte or the end is there: it stays there.
+fn peek(stream: &TcpStream) -> io::Result<usize> {
+    SockRef::from(stream).peek(&mut [MaybeUninit::uninit()])
 }
 
 fn would_block(read: io::Result<usize>) -> bool {
