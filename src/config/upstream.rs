@@ -41,7 +41,8 @@ pub struct Upstream {
     /// How long an unused connection is kept; below the 5 s after which the upstream closes it.
     /// Default 4 s.
     pub keep_alive: Duration,
-    /// Unused connections kept for each worker. Default 64.
+    /// Unused connections kept for each worker: never more than were used at once a moment ago. Default
+    /// 1,024.
     pub idle_connections_max: usize,
 }
 
@@ -82,7 +83,7 @@ impl Upstream {
             ),
             idle_timeout: section.duration("idle_timeout", seconds(120), seconds(1)..=hours(24)),
             keep_alive: section.duration("keep_alive", seconds(4), millis(0)..=millis(4999)),
-            idle_connections_max: section.integer("idle_connections_max", 64, 0..=10_000),
+            idle_connections_max: section.integer("idle_connections_max", 1024, 0..=10_000),
         }
     }
 }
