@@ -91,7 +91,7 @@ impl<F: Future> Future for Steps<F> {
 
 /// A moment in what a core's runtime does, turn by turn: it asks the system for news of all its connections
 /// (waits for it, if there is nothing else to do), and then looks after tasks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Turn {
     waits: u64,
     steps: u64,
@@ -272,7 +272,7 @@ mod tests {
         let began = Instant::now();
         let mut deadline = MovingDeadline::new(began + Duration::from_secs(1));
         let mut uses_up = is_used_up;
-        let reached = std::future::poll_fn(move |cx| {
+        let reached = std::future::poll_fn(|cx| {
             while std::mem::take(&mut uses_up) {
                 let mut one = std::pin::pin!(coop::consume_budget());
                 uses_up = one.as_mut().poll(cx).is_ready();

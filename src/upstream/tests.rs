@@ -198,7 +198,7 @@ proptest! {
 fn upstream() -> (String, mpsc::Receiver<TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let (accepted, connections) = mpsc::sync_channel(8);
+    let (accepted, connections) = mpsc::sync_channel(256);
     std::thread::spawn(move || {
         while let Ok((mut connection, _)) = listener.accept() {
             if accepted.send(connection.try_clone().unwrap()).is_err() {
@@ -217,6 +217,16 @@ fn upstream() -> (String, mpsc::Receiver<TcpStream>) {
     (url, connections)
 }
 
+/// A client of the server at this URL, with one more setting, and what it counts.
+fn client_of(url: &str, setting: &str) -> (Rc<Client>, Arc<Metrics>) {
+    let key = [("CKGATE_SERVER_KEY".to_owned(), "sk-let-0123456789abcdef".repeat(3))];
+    let text = format!("upstream.url = '{url}'\n{setting}");
+    let config = Config::from_toml(&text, key).unwrap();
+    let metrics = Arc::new(Metrics::default());
+    let client = Client::new(Arc::new(config.upstream), None, Arc::clone(&metrics));
+    (Rc::new(client.unwrap()), metrics)
+}
+
 async fn ask(client: &Rc<Client>) -> Vec<u8> {
     let authority = client.authority();
     let request = OutgoingRequest::new(&Method::GET, "/", authority, OutgoingBody::Nothing);
@@ -224,21 +234,33 @@ async fn ask(client: &Rc<Client>) -> Vec<u8> {
     answer.body.collect().await.unwrap().to_bytes().to_vec()
 }
 
+/// Waits until the system holds bytes or an end for the socket at this port, which nobody has read.
+fn arrived_at(port: u16) {
+    let local = format!("0100007F:{port:04X}");
+    let begun = std::time::Instant::now();
+    let holds_some = |row: &str| {
+        let row: Vec<&str> = row.split_whitespace().collect();
+        // A connection whose other end has closed is in state 08 (proc_net_tcp(5)).
+        let holds = |state: &str, queues: &str| state == "08" || !queues.ends_with(":00000000");
+        matches!(row[..], [_, at, _, state, queues, ..] if at == local && holds(state, queues))
+    };
+    while !std::fs::read_to_string("/proc/net/tcp").unwrap().lines().any(holds_some) {
+        assert!(begun.elapsed() < Duration::from_secs(10), "nothing arrives");
+        std::thread::yield_now();
+    }
+}
+
 /// Whether or not the runtime has heard of it: has waited meanwhile, or has not, or never says so.
 #[test]
 fn what_comes_between_two_requests_is_an_answer_to_neither() {
     for (says_so, waits) in [(true, true), (true, false), (false, true), (false, false)] {
         let (url, connections) = upstream();
-        let key = [("CKGATE_SERVER_KEY".to_owned(), "sk-let-0123456789abcdef".repeat(3))];
-        let config = Config::from_toml(&format!("upstream.url = '{url}'"), key).unwrap();
-        let metrics = Arc::new(Metrics::default());
+        let (client, metrics) = client_of(&url, "");
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         if says_so {
             runtime.on_thread_unpark(Turn::has_waited);
         }
         runtime.enable_all().build().unwrap().block_on(async {
-            let client = Client::new(Arc::new(config.upstream), None, Arc::clone(&metrics));
-            let client = Rc::new(client.unwrap());
             for unasked in ["HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison", "the end"] {
                 assert_eq!(ask(&client).await, b"[]");
                 let mut connection = connections.recv().unwrap();
@@ -248,15 +270,32 @@ fn what_comes_between_two_requests_is_an_answer_to_neither() {
                     "the end" => connection.shutdown(std::net::Shutdown::Both).unwrap(),
                     unasked => connection.write_all(unasked.as_bytes()).unwrap(),
                 }
+                arrived_at(connection.peer_addr().unwrap().port());
                 if waits {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                } else {
-                    std::thread::sleep(Duration::from_millis(50));
+                    tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             }
             assert_eq!(ask(&client).await, b"[]");
             connections.recv().unwrap();
         });
         assert_eq!((metrics.upstream_connects.get(), metrics.upstream_reuses.get()), (3, 2));
+    }
+}
+
+/// A hundred requests at once, twice: the connections of the first serve the second, up to the limit.
+#[tokio::test]
+async fn connections_used_at_once_are_kept_up_to_the_limit() {
+    for (setting, connects) in [("", 100), ("upstream.idle_connections_max = 64", 136)] {
+        let (url, _connections) = upstream();
+        let (client, metrics) = client_of(&url, setting);
+        for _ in 0..2 {
+            let all = tokio::task::LocalSet::new();
+            for _ in 0..100 {
+                let client = Rc::clone(&client);
+                all.spawn_local(async move { assert_eq!(ask(&client).await, b"[]") });
+            }
+            all.await;
+        }
+        assert_eq!(metrics.upstream_connects.get(), connects, "{setting}");
     }
 }

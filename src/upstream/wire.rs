@@ -55,7 +55,7 @@ impl Wire {
 
     /// Whether there is nothing to read: neither an end nor unasked bytes, which would be taken for the
     /// next answer. The system is asked unless the runtime `has_asked` it since the last read: what it
-    /// heard then, it remembers.
+    /// heard then, it remembers. Within TLS it is always what the runtime has heard.
     pub(super) fn is_silent(&mut self, has_asked: bool) -> bool {
         match self {
             Self::Tcp(stream) if has_asked => {
