@@ -25,11 +25,11 @@ def fixed_rates(run):
 
 
 def streams(run):
-    table = Table("streams", "50 event streams with an event every 20 ms each, in µs", "proxy", base="nginx",
+    table = Table("streams", "Event streams, one begun every 5 ms, with an event every 20 ms each, in µs", "proxy", base="nginx",
                   note="nginx without buffering. What the gate adds to the first event is its figure less that of `direct`.")
     for started, token in peers.each_start(run, "streams", PEERS):
         for peer, port in [("direct", peers.UPSTREAM), *((peer, port) for peer, (port, _) in started.items())]:
-            first, later = loads.event_streams(port, token)
+            first, later = loads.event_streams(run.load_core, port, token)
             table.add(peer, **{"first event": first, "later events": later})
     added = Table("streams-added", "Added time to the first event of a stream, in µs", "proxy")
     for peer in table.rows:

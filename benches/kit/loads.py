@@ -1,9 +1,7 @@
 """The loads: as fast as it goes, at a fixed rate, handshakes, event streams, open connections."""
 import json
-import selectors
 import socket
 import ssl
-import statistics
 import subprocess
 import time
 
@@ -110,29 +108,11 @@ def handshakes(port, seconds):
     return count
 
 
-def event_streams(port, token, streams=50, events=25):
+def event_streams(core, port, token, streams=400, events=10):
     """First event after the request, and the way of each later one, in µs."""
-    request, selector = stream_request(port, token), selectors.DefaultSelector()
-    firsts, laters, sent, seen, due = [], [], {}, {}, time.monotonic()
-    while len(sent) < streams or selector.get_map():
-        if len(sent) < streams and time.monotonic() >= due:
-            connection, due = connect(port), due + 0.005
-            selector.register(connection, selectors.EVENT_READ)
-            sent[connection], seen[connection] = time.monotonic_ns(), 0
-            connection.sendall(request)
-        for key, _ in selector.select(max(0, due - time.monotonic()) if len(sent) < streams else None):
-            connection, data, now = key.fileobj, more(key.fileobj), time.monotonic_ns()
-            for line in data.split(b"\n"):
-                if line.startswith(b"data: "):
-                    if seen[connection] == 0:
-                        firsts.append((now - sent[connection]) / 1e3)
-                    else:
-                        laters.append((now - int(line[6:])) / 1e3)
-                    seen[connection] += 1
-            if seen[connection] >= events:
-                selector.unregister(connection)
-                connection.close()
-    return statistics.median(firsts), statistics.median(laters)
+    argv = ["taskset", "-c", str(core), rust_program("streams"), *map(str, (port, streams, events))]
+    figures = json.loads(subprocess.run(argv, check=True, input=stream_request(port, token), stdout=subprocess.PIPE).stdout)
+    return figures["first"], figures["later"]
 
 
 def open_connections(port, token, count):

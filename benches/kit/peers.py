@@ -7,7 +7,7 @@ import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
 
-from .processes import ROOT, Process, progress, wait_for
+from .processes import ROOT, Process, progress, rust_program, wait_for
 
 AGENT = "agent-11111111-1111-4111-8111-111111111111"
 ORIGIN = "http://localhost:3000"
@@ -46,7 +46,7 @@ def upstreams(directory, core):
     body = (POOLS + f"server {{ listen 127.0.0.1:{UPSTREAM} backlog=4096; "
             f"location / {{ default_type application/json; return 200 '{answer}'; }} "
             f"location ~ /stream$ {{ proxy_pass http://events; {PASS} }} location = /auth {{ return 204; }} }}")
-    Process(core, [sys.executable, ROOT / "benches/kit/events.py", EVENTS])
+    Process(core, [rust_program("events"), EVENTS])
     wait_for(EVENTS)
     nginx(directory, "upstream", core, body)
     wait_for(UPSTREAM)

@@ -40,7 +40,7 @@ def train(run):
     wrk(run, peers.DECISION, script(run.directory / "decision.lua", questions), SECONDS)
     progress("loading it: streams, tokens")
     for _ in range(SECONDS):
-        loads.event_streams(peers.GATE, bearers[0])
+        loads.event_streams(run.load_core, peers.GATE, bearers[0])
     for bearer in bearers[1:]:
         peers.ask("GET", "/v1/client-side-access-tokens?limit=10")
         peers.delete(bearer)
