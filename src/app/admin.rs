@@ -93,7 +93,7 @@ impl Admin {
     }
 
     async fn serve_http(&self, stream: impl AsyncRead + AsyncWrite + Unpin, buffers: Rc<Buffers>) {
-        let service = async |incoming| Reply::from(self.answer(incoming).await);
+        let service = async |incoming: &mut Incoming| Reply::from(self.answer(incoming).await);
         let draining = self.signals.draining.clone();
         let never = |_: &mut std::task::Context<'_>| Poll::Pending;
         server::serve_connection(stream, SETTINGS, buffers, service, draining, never).await;
@@ -114,9 +114,9 @@ impl Admin {
         }
     }
 
-    async fn answer(&self, incoming: Incoming) -> Response<ConsoleBody> {
-        let Incoming { head, body, well_formed } = incoming;
-        let request = well_formed.ok().and_then(|()| head.into_request(body));
+    async fn answer(&self, incoming: &mut Incoming) -> Response<ConsoleBody> {
+        let body = incoming.take_body();
+        let request = incoming.well_formed.ok().and_then(|()| incoming.head.to_request(body));
         let Some(request) = request else {
             let mut malformed =
                 plain(StatusCode::BAD_REQUEST, "the request is malformed\n".to_owned());

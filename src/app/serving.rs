@@ -16,9 +16,9 @@ use crate::message::names::{HOST, STRICT_TRANSPORT_SECURITY};
 use crate::message::{Fields, Head, Reply};
 use crate::proxy::{self, Attention, Connection, Core, OwnRequest, ReplyBody, TOKEN_API_PATH};
 use crate::server::{
-    self, Http2Core, Http2Settings, Incoming, Malformed, Protocol, Secured, Wanted,
+    self, Handshakes, Http2Core, Http2Settings, Incoming, Malformed, Protocol, Secured, Wanted,
 };
-use crate::tls::Identity;
+use crate::tls::{Identities, Identity};
 use crate::token_api;
 use crate::upstream::Client;
 
@@ -69,9 +69,11 @@ impl Serving {
         &self,
         door: &Door,
         connection: &Rc<Connection>,
-        mut incoming: Incoming,
+        incoming: &mut Incoming,
     ) -> Reply<ReplyBody> {
-        incoming.well_formed = incoming.well_formed.and_then(|()| door.is_for(&incoming.head));
+        if incoming.well_formed.is_ok() {
+            incoming.well_formed = door.is_for(&incoming.head);
+        }
         if let Some(name) = door.told_by {
             let told = told_client(incoming.head.fields(), name);
             connection.is_for(told.unwrap_or(door.client));
@@ -147,11 +149,21 @@ impl Worker {
             None => self.serve_http1(stream, door).await,
             // On the heap: connections in the clear should not be as large as these.
             Some(identities) => {
-                let secured = Box::pin(assembled.handshakes.shake(stream, identities)).await;
-                if let Some(secured) = secured {
-                    Box::pin(self.serve_secured(secured, door)).await;
-                }
+                Box::pin(self.serve_tls(stream, &assembled.handshakes, identities, door)).await;
             }
+        }
+    }
+
+    async fn serve_tls(
+        self: &Rc<Self>,
+        stream: TcpStream,
+        handshakes: &Handshakes,
+        identities: &Identities,
+        door: Door,
+    ) {
+        let shaken = Box::pin(handshakes.shake(stream, identities)).await;
+        if let Some(secured) = shaken {
+            Box::pin(self.serve_secured(secured, door)).await;
         }
     }
 
@@ -171,7 +183,9 @@ impl Worker {
     ) {
         let settings = self.serving().assembled.connection;
         let connection = door.connection();
-        let service = async |incoming| self.serving().answer(&door, &connection, incoming).await;
+        let service = async |incoming: &mut Incoming| {
+            self.serving().answer(&door, &connection, incoming).await
+        };
         let watchdog = |cx: &mut Context<'_>| poll_wanted(&connection, cx);
         let (buffers, draining) = (Rc::clone(&self.buffers), self.draining.clone());
         server::serve_connection(stream, settings, buffers, service, draining, watchdog).await;
@@ -191,11 +205,11 @@ impl Worker {
             draining: self.draining.clone(),
         };
         let door = Rc::new(door);
-        server::serve_http2(stream, settings, core, |incoming| {
+        server::serve_http2(stream, settings, core, |mut incoming| {
             let serving = self.serving();
             let (door, connection) = (Rc::clone(&door), door.connection());
             let watched = Rc::clone(&connection);
-            let answer = async move { serving.answer(&door, &connection, incoming).await };
+            let answer = async move { serving.answer(&door, &connection, &mut incoming).await };
             (answer, move |cx: &mut Context<'_>| poll_wanted(&watched, cx))
         })
         .await;

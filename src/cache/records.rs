@@ -98,7 +98,8 @@ impl<S: TokenStore> Records<S> {
             return Ok(None);
         }
         let found = if self.freshness.is_fresh(now) {
-            self.find_cached(id).await?
+            // On the heap: few requests wait for it, but each would have room for it.
+            Box::pin(self.find_cached(id)).await?
         } else {
             self.metrics.cache_lookup(CacheResult::Stale);
             self.load(id).await.map_err(Unavailable::from)?

@@ -28,7 +28,7 @@ pub async fn serve(
     draining: watch::Receiver<bool>,
 ) {
     let connection = Rc::new(Connection::new(peer.ip()));
-    let service = async |incoming| {
+    let service = async |incoming: &mut Incoming| {
         Reply::from(api().answer(&connection, peer, incoming).await.map(Full::from))
     };
     let never = |_: &mut std::task::Context<'_>| Poll::Pending;
@@ -40,16 +40,17 @@ impl DecisionApi {
         &self,
         connection: &Rc<Connection>,
         peer: SocketAddr,
-        Incoming { head, body, well_formed }: Incoming,
+        incoming: &mut Incoming,
     ) -> Response<Bytes> {
         if !self.admits(peer.ip()) {
             let message = "this address is not among `decision.peers`";
             return self.misasked(StatusCode::FORBIDDEN, "peer_not_allowed", message);
         }
-        if let Err(malformed) = well_formed {
+        if let Err(malformed) = incoming.well_formed {
             return self.unreadable(&malformed.to_string());
         }
-        let (face, told) = match self.told(&head, body).await {
+        let body = incoming.take_body();
+        let (face, told) = match self.told(&incoming.head, body).await {
             Ok(told) => told,
             Err(problem) => return self.unreadable(&problem),
         };

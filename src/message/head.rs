@@ -94,12 +94,12 @@ impl Head {
 
     /// The request as the `http` crate keeps it; `None` when its target is no URI.
     #[must_use]
-    pub fn into_request<B>(self, body: B) -> Option<Request<B>> {
+    pub fn to_request<B>(&self, body: B) -> Option<Request<B>> {
         let mut request = Request::new(body);
         *request.uri_mut() = Uri::try_from(self.target()).ok()?;
         *request.headers_mut() = self.fields.to_map();
         *request.version_mut() = self.version;
-        *request.method_mut() = self.method;
+        *request.method_mut() = self.method.clone();
         Some(request)
     }
 }

@@ -179,22 +179,25 @@ impl<'a> Line<'a> {
             // A look-up costs the upstream as much as a request.
             gate.rates.take(&known.rate).map_err(Refusal::RateLimited)?;
             (*taken, waited) = (true, true);
-            let owner = gate.owners.find(core, account, pending.id(), self.request_id).await;
+            // On the heap, like all that few requests wait for: each connection has room for the rest.
+            let asked = gate.owners.find(core, account, pending.id(), self.request_id);
+            let owner = Box::pin(asked).await;
             judged = pending.judge_owner(owner.map_err(Refusal::OwnerUnavailable)?);
         }
-        let permit = match judged.map_err(Refusal::Denied)? {
-            Judged::Permit(permit) => {
+        let permit = match judged {
+            Err(denial) => return Err(Refusal::Denied(denial)),
+            Ok(Judged::Permit(permit)) => {
                 body.admit_none(self.head.fields())?;
                 permit
             }
-            Judged::BodyFirst(pending) => {
+            Ok(Judged::BodyFirst(pending)) => {
                 check_coding(self.head.fields())?;
                 let body = body.whole(gate.rules.inspected_body, !account.enforce).await?;
                 waited = true;
                 pending.judge_body(body).map_err(Refusal::Denied)?
             }
             // The answer on the owner asks for no other owner.
-            Judged::OwnerFirst(_) => {
+            Ok(Judged::OwnerFirst(_)) => {
                 let denial = Denial::RouteNotAllowed { operation: None, reason: None };
                 return Err(Refusal::Denied(denial));
             }

@@ -46,15 +46,15 @@ pub struct OwnRequest<'a> {
 pub async fn handle<F>(
     core: &Core,
     connection: &Rc<Connection>,
-    incoming: Incoming,
+    incoming: &mut Incoming,
     own: F,
 ) -> Reply<ReplyBody>
 where
     F: AsyncFnOnce(OwnRequest<'_>) -> Option<(&'static str, Reply<Bytes>)>,
 {
-    let Incoming { head, body, well_formed } = incoming;
-    let mut line = Line::begin(core, connection, &head);
-    let answered = match well_formed {
+    let body = incoming.take_body();
+    let mut line = Line::begin(core, connection, &incoming.head);
+    let answered = match incoming.well_formed {
         Ok(()) => line.run(body, own).await,
         Err(malformed) => Err(Refusal::Head(malformed)),
     };
@@ -101,10 +101,13 @@ impl<'a> Line<'a> {
     where
         F: AsyncFnOnce(OwnRequest<'_>) -> Option<(&'static str, Reply<Bytes>)>,
     {
-        match self.decide(body).await? {
-            Decided::Preflight(answer) => Ok(answer.map(ReplyBody::whole)),
-            Decided::TokenApi { account, body } => self.answer_own(account, body, own).await,
-            Decided::Permit { permit, account, known, unread } => {
+        match self.decide(body).await {
+            Err(refusal) => Err(refusal),
+            Ok(Decided::Preflight(answer)) => Ok(answer.map(ReplyBody::whole)),
+            Ok(Decided::TokenApi { account, body }) => {
+                Box::pin(self.answer_own(account, body, own)).await
+            }
+            Ok(Decided::Permit { permit, account, known, unread }) => {
                 let token = known.as_ref().map(|(known, until)| (&**known, *until));
                 self.pass_on(permit, account, unread, token).await
             }

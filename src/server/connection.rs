@@ -51,6 +51,13 @@ pub struct Incoming {
     pub well_formed: Result<(), Malformed>,
 }
 
+impl Incoming {
+    /// Its body, to be read once: what is left has none.
+    pub fn take_body(&mut self) -> RequestBody {
+        std::mem::replace(&mut self.body, RequestBody::whole(Bytes::new()))
+    }
+}
+
 /// The client has gone, or must go: there is nobody to answer.
 struct Gone;
 
@@ -82,7 +89,7 @@ pub async fn serve_connection<IO, S, B>(
     watchdog: impl FnMut(&mut Context<'_>) -> Poll<Wanted>,
 ) where
     IO: AsyncRead + AsyncWrite + Unpin,
-    S: AsyncFn(Incoming) -> Reply<B>,
+    S: AsyncFn(&mut Incoming) -> Reply<B>,
     B: Body<Data = Bytes>,
 {
     let wire = Wire::new(stream, settings, Rc::clone(&buffers));
@@ -148,12 +155,13 @@ where
         draining: &watch::Receiver<bool>,
     ) -> Result<bool, Gone>
     where
-        S: AsyncFn(Incoming) -> Reply<B>,
+        S: AsyncFn(&mut Incoming) -> Reply<B>,
         B: Body<Data = Bytes>,
     {
-        let (incoming, mut asked) = self.receive(next);
-        let reply = {
-            let mut service = pin!(service(incoming));
+        // The request stays where it is; it goes before its answer is sent.
+        let (reply, answered) = {
+            let (mut incoming, mut asked) = self.receive(next);
+            let mut service = pin!(service(&mut incoming));
             let answering = poll_fn(|cx| {
                 loop {
                     // What has come counts before any deadline that ends now.
@@ -170,13 +178,13 @@ where
                     }
                 }
             });
-            answering.await?
+            (answering.await?, asked.answered)
         };
         let closes = reply.fields.get(CONNECTION) == Some(b"close")
             || (has_news(draining) && *draining.borrow());
-        asked.answered.keeps_alive &= self.wire.is_at_head() && !closes;
-        self.send(reply, asked.answered).await?;
-        Ok(asked.answered.keeps_alive)
+        let keeps_alive = answered.keeps_alive && self.wire.is_at_head() && !closes;
+        self.send(reply, Answered { keeps_alive, ..answered }).await?;
+        Ok(keeps_alive)
     }
 
     fn receive(&mut self, next: Next) -> (Incoming, AskedFor) {

@@ -99,7 +99,8 @@ impl Client {
             }
         }
         let unsent = |failure| UpstreamError { failure, may_have_been_sent: false };
-        let mut connection = self.connect().await.map_err(unsent)?;
+        // On the heap: few requests wait for it, but each would have room for it.
+        let mut connection = Box::pin(self.connect()).await.map_err(unsent)?;
         match self.exchange(&mut connection, &mut request, framing, &wanted).await {
             Ok(answered) => Ok(self.answer(connection, answered)),
             Err(Failed { failure, wrote_any }) => {

@@ -50,10 +50,10 @@ async fn read_locally(
     let (mut client, server) = tokio::io::duplex(1 << 20);
     let (sender, receiver) = oneshot::channel();
     let sender = std::sync::Mutex::new(Some(sender));
-    let service = async move |incoming: Incoming| {
+    let service = async move |incoming: &mut Incoming| {
         let sender = sender.lock().unwrap().take();
         let began = Instant::now();
-        let outcome = match collect(incoming.body, limits).await {
+        let outcome = match collect(incoming.take_body(), limits).await {
             Ok(bytes) => Outcome::Whole(bytes.len()),
             Err(BodyProblem::TooLarge(max)) => {
                 assert_eq!(max, limits.bytes_max);

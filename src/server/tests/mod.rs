@@ -41,7 +41,9 @@ where
         write_stall_timeout: STALL_TIMEOUT,
     };
     let seen = RefCell::new(Vec::new());
-    let service = async |Incoming { head, body, well_formed }| {
+    let service = async |incoming: &mut Incoming| {
+        let body = incoming.take_body();
+        let Incoming { head, well_formed, .. } = incoming;
         let body = body.collect().await.map(http_body_util::Collected::to_bytes);
         let body = body.map_err(|_| "broken".to_owned());
         let body = body.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
