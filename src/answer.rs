@@ -82,8 +82,6 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// Room for the body of a usual error.
-const USUAL_ERROR_BYTES: usize = 320;
 /// Longest message of an error, in characters.
 const MESSAGE_LENGTH_MAX: usize = 1024;
 
@@ -133,17 +131,14 @@ fn body_of_error(code: &'static str, message: &str, request_id: RequestId) -> By
         return encode(&ErrorBody { message, code, request_id });
     }
     // Nothing in it has to be escaped, nor in the other two: a refusal should cost little.
-    let mut body = Vec::with_capacity(USUAL_ERROR_BYTES);
-    body.extend_from_slice(b"{\"message\":\"");
-    for part in page_parts(message, code) {
-        body.extend_from_slice(part.as_bytes());
-    }
-    body.extend_from_slice(b"\",\"code\":\"");
-    body.extend_from_slice(code.as_bytes());
-    body.extend_from_slice(b"\",\"request_id\":\"");
-    body.extend_from_slice(request_id.as_bytes());
-    body.extend_from_slice(b"\"}");
-    body.into()
+    let [message, docs, page, end] = page_parts(message, code);
+    #[rustfmt::skip]
+    let parts = [
+        "{\"message\":\"", message, docs, page, end,
+        "\",\"code\":\"", code,
+        "\",\"request_id\":\"", request_id.as_str(), "\"}",
+    ];
+    parts.concat().into()
 }
 
 /// A message that ends with the name of the page of `docs::refusals` that says more.

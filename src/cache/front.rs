@@ -73,6 +73,8 @@ pub struct Known {
 pub(super) struct Moment {
     /// When.
     pub(super) now: Instant,
+    /// Whether what is remembered may be believed: the feed of deletions has been read lately.
+    pub(super) fresh: bool,
     /// The epoch of the deleted ids, read before the record was found not to be among them.
     pub(super) epoch: u64,
     /// The generation of the shared cache.
@@ -128,17 +130,22 @@ impl Front {
         }
     }
 
-    /// What is known of `token`, unless it is unknown, too old, of another generation, or `is_deleted`.
-    /// That is asked only when the epoch has moved since it was last asked for this token.
+    /// What is known of `token` at a `moment` that is fresh, unless it is unknown, too old, of another
+    /// generation, or `is_deleted`. That is asked only when the epoch has moved since it was last asked for
+    /// this token, and the moment, which costs a reading of the clock, of known ones only.
     pub(super) fn find(
         &mut self,
         token: &TokenDigits,
-        moment: Moment,
+        moment: impl FnOnce() -> Moment,
         is_deleted: impl FnOnce(&Record) -> bool,
     ) -> Option<Rc<Known>> {
         let (segment, set, mark) = self.place_of(token);
         let kept = self.segments.get_mut(segment)?.get_mut(set)?.find(token, mark)?;
         let (_, known) = kept.as_ref()?;
+        let moment = moment();
+        if !moment.fresh {
+            return None;
+        }
         let is_current = known.found.generation == moment.generation
             && !known.is_too_old(moment.now, self.lifetime);
         if !is_current || (known.epoch.get() != moment.epoch && is_deleted(&known.record)) {

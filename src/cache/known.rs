@@ -40,23 +40,13 @@ impl<S: TokenStore> Sources<'_, S> {
     /// What is known of a token: from this core's front cache, or by verifying the
     /// tag and asking on.
     pub async fn find(&self, token: &TokenDigits, now: Timestamp) -> Result<Rc<Known>, NotKnown> {
-        let deleted = self.records.deleted();
+        let is_deleted = |record: &Record| self.records.deleted().contains(record.id);
         let mut verified = None;
         for _ in 0..LOOKUPS_MAX {
-            // First whether the feed has been read: what that read told is in the epoch then, or the
-            // generation. Both are read before the record is looked up: a deletion in between makes
-            // the one move, and a gap in the feed the other.
-            let instant = monotonic();
-            let fresh = self.records.freshness().is_fresh(instant);
-            let (epoch, generation) = (deleted.epoch(), self.records.generation());
-            let moment = Moment { now: instant, epoch, generation };
-            if fresh {
-                let is_deleted = |record: &Record| deleted.contains(record.id);
-                let found = self.front.borrow_mut().find(token, moment, is_deleted);
-                if let Some(known) = found {
-                    self.metrics.cache_lookup(CacheResult::Front);
-                    return Ok(known);
-                }
+            let found = self.front.borrow_mut().find(token, || self.moment(), is_deleted);
+            if let Some(known) = found {
+                self.metrics.cache_lookup(CacheResult::Front);
+                return Ok(known);
             }
             let id = if let Some(id) = verified {
                 id
@@ -65,6 +55,7 @@ impl<S: TokenStore> Sources<'_, S> {
                 self.keys.verify(&bytes, now).map_err(NotKnown::Text)?.id
             };
             verified = Some(id);
+            let moment = self.moment();
             let found = self.records.find(id, moment.now).await;
             let record = found.map_err(NotKnown::Unavailable)?.ok_or(NotKnown::Gone)?;
             // A deletion may have been lost in a gap meanwhile, and nobody will tell of it again.
@@ -73,11 +64,21 @@ impl<S: TokenStore> Sources<'_, S> {
             }
             let until = self.records.believed_until(moment.now);
             let known = Rc::new(Known::new(*token, &record, self.rates, moment, until));
-            if fresh {
+            if moment.fresh {
                 self.front.borrow_mut().insert(Rc::clone(&known));
             }
             return Ok(known);
         }
         Err(NotKnown::Unavailable(Unavailable::unsettled()))
+    }
+
+    /// Now, for a look at what is known. To be taken before a record is looked up in what others write to: a
+    /// deletion in between makes the epoch move, and a gap in the feed the generation. Whether the feed has
+    /// been read comes first: what that read told is in these then.
+    fn moment(&self) -> Moment {
+        let now = monotonic();
+        let fresh = self.records.freshness().is_fresh(now);
+        let (epoch, generation) = (self.records.deleted().epoch(), self.records.generation());
+        Moment { now, fresh, epoch, generation }
     }
 }

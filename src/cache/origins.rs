@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::Unavailable;
 use crate::clock::monotonic;
-use crate::policy::WebOrigin;
+use crate::policy::{OriginText, WebOrigin};
 use crate::store::{StoreError, TokenStore};
 
 /// How long an origin counts as bound after the store said so. A browser keeps a preflight's answer
@@ -23,7 +23,7 @@ const LOOKUPS_MAX: usize = 16;
 pub struct BoundOrigins<S> {
     store: Arc<S>,
     /// Until when each is remembered. Only whoever can make tokens adds to it.
-    bound: DashMap<String, Instant>,
+    bound: DashMap<OriginText, Instant>,
     lookups: Semaphore,
 }
 
@@ -59,7 +59,7 @@ impl<S: TokenStore> BoundOrigins<S> {
         self.bound.get(&origin.serialised()).is_some_and(|until| monotonic() < *until)
     }
 
-    fn remember(&self, origin: String) {
+    fn remember(&self, origin: OriginText) {
         let now = monotonic();
         if self.bound.len() >= ORIGINS_MAX {
             self.bound.retain(|_, until| now < *until);

@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use url::Host;
 
 use super::host_name::HostName;
@@ -182,15 +183,19 @@ fn is_same_host(received: &[u8], host: &str) -> bool {
 
 fn serialise(scheme: Option<Scheme>, host: &str, port: Option<u16>) -> String {
     let mut serialised = String::with_capacity(host.len() + 14);
-    if let Some(scheme) = scheme {
-        serialised.push_str(scheme.prefix());
-    }
-    serialised.push_str(host);
-    if let Some(port) = port {
-        serialised.push(':');
-        serialised.push_str(itoa::Buffer::new().format(port));
-    }
+    serialise_to(scheme, host, port, |part| serialised.push_str(part));
     serialised
+}
+
+fn serialise_to(scheme: Option<Scheme>, host: &str, port: Option<u16>, mut put: impl FnMut(&str)) {
+    if let Some(scheme) = scheme {
+        put(scheme.prefix());
+    }
+    put(host);
+    if let Some(port) = port {
+        put(":");
+        put(itoa::Buffer::new().format(port));
+    }
 }
 
 /// Everything up to the end of the authority; refuses what may not follow it.
@@ -255,6 +260,9 @@ fn is_host_name(name: &str) -> bool {
         && !name.ends_with('.')
 }
 
+/// A serialised origin, in ASCII: mostly short enough to be in its place.
+pub type OriginText = SmallVec<[u8; 64]>;
+
 /// The value of an `Origin` header: a serialised web origin (RFC 6454 §6.2), letter case aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WebOrigin<'r> {
@@ -282,9 +290,12 @@ impl<'r> WebOrigin<'r> {
 
     /// The origin as browsers write it, in lower case: one text for each origin.
     #[must_use]
-    pub fn serialised(&self) -> String {
+    pub fn serialised(&self) -> OriginText {
         let port = Some(self.port).filter(|port| self.scheme.default_port() != *port);
-        let mut serialised = serialise(Some(self.scheme), text(self.host), port);
+        let mut serialised = OriginText::new();
+        serialise_to(Some(self.scheme), text(self.host), port, |part| {
+            serialised.extend_from_slice(part.as_bytes());
+        });
         serialised.make_ascii_lowercase();
         serialised
     }
@@ -294,7 +305,7 @@ impl<'r> WebOrigin<'r> {
     #[must_use]
     pub fn matching_bound_hosts(&self) -> [String; 3] {
         let host = text(self.host).to_ascii_lowercase();
-        [self.serialised(), serialise(None, &host, Some(self.port)), host]
+        [text(&self.serialised()).to_owned(), serialise(None, &host, Some(self.port)), host]
     }
 }
 

@@ -2,12 +2,15 @@
 
 use std::cell::RefCell;
 use std::io::Write as _;
+use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes};
 use http::{Method, StatusCode, Version};
+use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
+use tokio::time::Instant;
 
-use crate::clock::{Clock as _, SystemClock};
+use crate::clock::step_time;
 use crate::message::Fields;
 use crate::message::names::{CONTENT_LENGTH, DATE};
 
@@ -170,20 +173,34 @@ pub(super) fn end_body(out: &mut Vec<u8>, framing: BodyFraming) -> Result<(), Wr
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WrongLength;
 
-thread_local! {
-    /// The second that was told last, and its text.
-    static NOW: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
-    static CLOCK: SystemClock = SystemClock::default();
+/// For how long the time of an answer is told without looking at the clock again.
+const DATE_KEPT: Duration = Duration::from_millis(50);
+
+/// The time as it was told last.
+#[derive(Default)]
+struct Date {
+    /// When the clock was looked at.
+    at: Option<Instant>,
+    second: i64,
+    text: String,
 }
 
-/// Writes the time (RFC 9110 §5.6.7); its text is made once a second.
+thread_local! {
+    static DATE_TOLD: RefCell<Date> = RefCell::default();
+}
+
+/// Writes the time (RFC 9110 §5.6.7), which may be 50 ms late; its text is made once a second.
 fn write_date(out: &mut Vec<u8>) {
-    let now = CLOCK.with(SystemClock::now);
-    NOW.with_borrow_mut(|(second, text)| {
-        if *second != now.as_second() {
-            *second = now.as_second();
-            *text = DateTimePrinter::new().timestamp_to_rfc9110_string(&now).unwrap_or_default();
+    DATE_TOLD.with_borrow_mut(|date| {
+        let at = step_time();
+        if date.at.is_none_or(|last| at.duration_since(last) >= DATE_KEPT) {
+            let now = Timestamp::now();
+            if date.at.is_none() || date.second != now.as_second() {
+                let printed = DateTimePrinter::new().timestamp_to_rfc9110_string(&now);
+                (date.second, date.text) = (now.as_second(), printed.unwrap_or_default());
+            }
+            date.at = Some(at);
         }
-        write_header(out, DATE.as_bytes(), text.as_bytes());
+        write_header(out, DATE.as_bytes(), date.text.as_bytes());
     });
 }

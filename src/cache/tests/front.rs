@@ -27,7 +27,7 @@ const NEVER: fn(&Record) -> bool = |_| panic!("asked without need");
 
 /// A look-up at epoch 7 of generation 0, and later ones.
 fn first() -> Moment {
-    Moment { now: Instant::now(), epoch: 7, generation: 0 }
+    Moment { now: Instant::now(), fresh: true, epoch: 7, generation: 0 }
 }
 
 fn after(moment: Moment, passed: Duration) -> Moment {
@@ -58,9 +58,9 @@ fn token_is_found_until_its_time_is_over() {
     let moment = first();
     let mut front = holding(moment);
     let last = after(moment, LIFETIME.saturating_sub(Duration::from_nanos(1)));
-    assert!(front.find(&token(1), last, NEVER).is_some());
-    assert!(front.find(&token(1), after(moment, LIFETIME), NEVER).is_none());
-    assert!(front.find(&token(1), moment, NEVER).is_none(), "it is gone for good");
+    assert!(front.find(&token(1), || last, NEVER).is_some());
+    assert!(front.find(&token(1), || after(moment, LIFETIME), NEVER).is_none());
+    assert!(front.find(&token(1), || moment, NEVER).is_none(), "it is gone for good");
 }
 
 #[test]
@@ -69,16 +69,24 @@ fn token_is_found_no_longer_than_the_longest() {
     let mut front = Front::new(100, Duration::from_hours(1));
     front.insert(known(token(1), 1, moment));
     let last = after(moment, Front::LIFETIME_MAX.saturating_sub(Duration::from_nanos(1)));
-    assert!(front.find(&token(1), last, NEVER).is_some());
-    assert!(front.find(&token(1), after(moment, Front::LIFETIME_MAX), NEVER).is_none());
+    assert!(front.find(&token(1), || last, NEVER).is_some());
+    assert!(front.find(&token(1), || after(moment, Front::LIFETIME_MAX), NEVER).is_none());
+}
+
+#[test]
+fn moment_that_is_not_fresh_finds_nothing_and_forgets_nothing() {
+    let moment = first();
+    let mut front = holding(moment);
+    assert!(front.find(&token(1), || Moment { fresh: false, ..moment }, NEVER).is_none());
+    assert!(front.find(&token(1), || moment, NEVER).is_some());
 }
 
 #[test]
 fn token_that_was_not_put_in_is_not_found() {
     let moment = first();
-    assert!(Front::new(100, LIFETIME).find(&token(1), moment, NEVER).is_none());
-    assert!(holding(moment).find(&token(2), moment, NEVER).is_none());
-    assert!(holding(moment).find(&neighbour(9), moment, NEVER).is_none());
+    assert!(Front::new(100, LIFETIME).find(&token(1), || moment, NEVER).is_none());
+    assert!(holding(moment).find(&token(2), || moment, NEVER).is_none());
+    assert!(holding(moment).find(&neighbour(9), || moment, NEVER).is_none());
 }
 
 /// Attack C-05: a cached success says nothing about the same id with another tag.
@@ -87,8 +95,8 @@ fn same_id_with_another_tag_is_not_found() {
     let moment = first();
     let forged = token_of(&ring("B"), id(1));
     let mut front = holding(moment);
-    assert!(front.find(&forged, moment, NEVER).is_none());
-    assert!(front.find(&token(1), moment, NEVER).is_some());
+    assert!(front.find(&forged, || moment, NEVER).is_none());
+    assert!(front.find(&token(1), || moment, NEVER).is_some());
 }
 
 #[test]
@@ -96,34 +104,38 @@ fn deleted_ids_are_asked_only_when_the_epoch_has_moved() {
     let moment = first();
     let later = Moment { epoch: 8, ..moment };
     let mut front = holding(moment);
-    assert!(front.find(&token(1), moment, NEVER).is_some());
+    assert!(front.find(&token(1), || moment, NEVER).is_some());
     let mut asked = 0;
-    let found = front.find(&token(1), later, |record| {
-        asked += 1;
-        assert_eq!(record.id, id(1));
-        false
-    });
+    let found = front.find(
+        &token(1),
+        || later,
+        |record| {
+            asked += 1;
+            assert_eq!(record.id, id(1));
+            false
+        },
+    );
     assert!(found.is_some());
     assert_eq!(asked, 1);
-    assert!(front.find(&token(1), later, NEVER).is_some());
+    assert!(front.find(&token(1), || later, NEVER).is_some());
 }
 
 #[test]
 fn deleted_token_is_gone_for_good() {
     let moment = first();
     let mut front = holding(moment);
-    assert!(front.find(&token(1), Moment { epoch: 8, ..moment }, |_| true).is_none());
-    assert!(front.find(&token(1), Moment { epoch: 8, ..moment }, |_| false).is_none());
-    assert!(front.find(&token(1), moment, |_| false).is_none());
+    assert!(front.find(&token(1), || Moment { epoch: 8, ..moment }, |_| true).is_none());
+    assert!(front.find(&token(1), || Moment { epoch: 8, ..moment }, |_| false).is_none());
+    assert!(front.find(&token(1), || moment, |_| false).is_none());
 }
 
 #[test]
 fn another_generation_forgets_everything() {
     let moment = first();
     let mut front = holding(moment);
-    assert!(front.find(&token(1), moment, NEVER).is_some());
-    assert!(front.find(&token(1), Moment { generation: 1, ..moment }, NEVER).is_none());
-    assert!(front.find(&token(1), moment, NEVER).is_none(), "it is gone for good");
+    assert!(front.find(&token(1), || moment, NEVER).is_some());
+    assert!(front.find(&token(1), || Moment { generation: 1, ..moment }, NEVER).is_none());
+    assert!(front.find(&token(1), || moment, NEVER).is_none(), "it is gone for good");
 }
 
 #[test]
@@ -132,7 +144,7 @@ fn what_is_known_of_a_token_takes_the_place_of_what_was_known() {
     let mut front = holding(moment);
     let later = after(moment, LIFETIME / 2);
     front.insert(known(token(1), 2, later));
-    let found = front.find(&token(1), after(moment, LIFETIME), NEVER).unwrap();
+    let found = front.find(&token(1), || after(moment, LIFETIME), NEVER).unwrap();
     assert_eq!(found.record.id, record(2).id);
 }
 
@@ -144,15 +156,15 @@ fn tokens_that_share_a_place_make_room_for_the_next() {
     for number in 1..=5 {
         front.insert(known(neighbour(number), number, moment));
         for earlier in 1..=number {
-            let found = front.find(&neighbour(earlier), moment, NEVER);
+            let found = front.find(&neighbour(earlier), || moment, NEVER);
             assert_eq!(found.is_some(), number <= 4 || earlier > 1, "{earlier} of {number}");
             assert!(found.is_none_or(|found| found.record.id == id(earlier)));
         }
     }
-    assert!(front.find(&neighbour(3), Moment { epoch: 8, ..moment }, |_| true).is_none());
+    assert!(front.find(&neighbour(3), || Moment { epoch: 8, ..moment }, |_| true).is_none());
     front.insert(known(neighbour(6), 6, moment));
     for number in [2, 4, 5, 6] {
-        assert!(front.find(&neighbour(number), moment, NEVER).is_some(), "{number}");
+        assert!(front.find(&neighbour(number), || moment, NEVER).is_some(), "{number}");
     }
 }
 
@@ -171,7 +183,10 @@ fn tokens_that_nobody_uses_are_let_go_of() {
             front.prune(after(moment, LIFETIME).now);
         }
         assert!(gone.upgrade().is_none(), "{places} places");
-        assert!(front.find(&token(2), after(moment, LIFETIME), NEVER).is_some(), "{places} places");
+        assert!(
+            front.find(&token(2), || after(moment, LIFETIME), NEVER).is_some(),
+            "{places} places"
+        );
         for _ in 0..calls {
             front.prune(after(moment, LIFETIME * 2).now);
         }
@@ -192,7 +207,7 @@ fn front_that_is_given_up_goes_in_parts() {
     let mut calls = 1;
     while front.shrink() {
         calls += 1;
-        assert!(front.find(&token(9), moment, NEVER).is_none());
+        assert!(front.find(&token(9), || moment, NEVER).is_none());
     }
     assert!((2..20).contains(&calls), "{calls}");
     assert!(front.is_unallocated());
@@ -213,7 +228,7 @@ fn few_tokens_are_in_each_others_way() {
             let known = Known::new(*token, &shared, &rates, moment, moment.now);
             front.insert(Rc::new(known));
         }
-        let is_found = |token: &&TokenDigits| front.find(token, moment, NEVER).is_some();
+        let is_found = |token: &&TokenDigits| front.find(token, || moment, NEVER).is_some();
         let found = tokens.iter().filter(is_found).count();
         assert!(found > found_min, "{found} of {}", tokens.len());
     }
