@@ -358,6 +358,8 @@ pub(super) fn spawn_thread(
             let mut runtime = tokio::runtime::Builder::new_current_thread();
             runtime.enable_all();
             runtime.event_interval(Turn::TASKS_MAX).on_thread_unpark(Turn::has_waited);
+            runtime.on_thread_park(logging::hand_over);
+            let _together = logging::Together::begin();
             match runtime.build_local(tokio::runtime::LocalOptions::default()) {
                 Ok(runtime) => run(runtime),
                 Err(error) => tracing::error!(%error, "a runtime cannot be had"),

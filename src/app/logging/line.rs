@@ -13,7 +13,7 @@ use crate::scan;
 /// Longest text of one field, in bytes; what is longer is cut.
 const FIELD_BYTES_MAX: usize = 1024;
 
-/// One line of the log in the making. Its buffer is used again.
+/// Lines of the log in the making. Their buffer is used again.
 #[derive(Default)]
 pub(super) struct Line {
     text: Vec<u8>,
@@ -86,6 +86,10 @@ impl Line {
 
     pub(super) fn bytes(&self) -> &[u8] {
         &self.text
+    }
+
+    pub(super) fn truncate(&mut self, length: usize) {
+        self.text.truncate(length);
     }
 
     pub(super) fn clear(&mut self, kept: usize) {

@@ -1,8 +1,8 @@
 //! Where events go: one line each to standard output, written by a thread of its own.
 //!
-//! A line is put together on the core that has something to say and appended to a buffer; the
-//! writer takes the buffer every twenty milliseconds. A reader that does not keep up costs lines, never
-//! requests: beyond the limit lines are dropped and counted.
+//! A line is put together on the core that has something to say, which hands over what it has whenever it
+//! rests; the writer takes what has been handed over every twenty milliseconds. A reader that does not keep up
+//! costs lines, never requests: beyond the limit lines are dropped and counted.
 
 mod line;
 
@@ -30,8 +30,8 @@ use self::line::Line;
 const WAITING_BYTES_MAX: usize = 8 << 20;
 /// How long the writer lets lines gather.
 const GATHERING: Duration = Duration::from_millis(20);
-/// A core's line buffer above this is given back.
-const LINE_BYTES_KEPT: usize = 4 << 10;
+/// A core that does not rest hands over its lines when they are this long.
+const CORE_BYTES_MAX: usize = 16 << 10;
 
 /// Writes this crate's events. Those of the libraries stay out: at their finest levels they write
 /// request heads.
@@ -159,14 +159,14 @@ impl Waiting {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, line: &[u8]) {
+    fn push(&self, lines: &[u8], count: u64) {
         let mut buffer = self.lock();
-        if buffer.bytes.len() + line.len() > WAITING_BYTES_MAX {
-            buffer.dropped += 1;
+        if buffer.bytes.len() + lines.len() > WAITING_BYTES_MAX {
+            buffer.dropped += count;
             return;
         }
         let was_empty = buffer.bytes.is_empty();
-        buffer.bytes.extend_from_slice(line);
+        buffer.bytes.extend_from_slice(lines);
         drop(buffer);
         if was_empty {
             self.more.notify_all();
@@ -236,8 +236,51 @@ fn is_ours(metadata: &Metadata<'_>) -> bool {
     metadata.target().starts_with("ckgate")
 }
 
+/// What one thread has to say.
+#[derive(Default)]
+struct Said {
+    lines: Line,
+    count: u64,
+    /// Where it goes.
+    waiting: Option<Arc<Waiting>>,
+    /// Whether the thread says when it rests.
+    rests: bool,
+}
+
+impl Said {
+    fn hand_over(&mut self) {
+        if let Some(waiting) = self.waiting.as_ref().filter(|_| self.count > 0) {
+            waiting.push(self.lines.bytes(), std::mem::take(&mut self.count));
+            self.lines.clear(CORE_BYTES_MAX);
+        }
+    }
+}
+
 thread_local! {
-    static LINE: RefCell<Line> = RefCell::default();
+    static SAID: RefCell<Said> = RefCell::default();
+}
+
+/// Of a thread that calls [`hand_over`] whenever it rests, and before it ends: until it drops, the
+/// thread's lines are handed over together.
+pub(super) struct Together(());
+
+impl Together {
+    pub(super) fn begin() -> Self {
+        SAID.with_borrow_mut(|said| said.rests = true);
+        Self(())
+    }
+}
+
+impl Drop for Together {
+    fn drop(&mut self) {
+        SAID.with_borrow_mut(|said| said.rests = false);
+        hand_over();
+    }
+}
+
+/// Hands over what this thread has said to the writer.
+pub(super) fn hand_over() {
+    SAID.with(|said| said.try_borrow_mut().map(|mut said| said.hand_over())).ok();
 }
 
 impl<S: Subscriber> Layer<S> for Lines {
@@ -253,11 +296,10 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let now: Timestamp = self.clock.now();
         if self.levels.admit(event.metadata()) {
-            Self::put(|line| line.write(now, event, self.format), |line| self.waiting.push(line));
+            self.say(|line| line.write(now, event, self.format));
         }
         if let (Some(audit), TOKEN) = (&self.audit, event.metadata().target()) {
-            let append = |line: &[u8]| audit.append(std::str::from_utf8(line).unwrap_or_default());
-            Self::put(|line| line.write(now, event, LogFormat::Json), append);
+            Self::append(audit, |line| line.write(now, event, LogFormat::Json));
         }
     }
 }
@@ -269,27 +311,38 @@ impl RequestLog for Lines {
             spans.take(event, now);
         }
         if rank(Level::INFO) <= self.levels.usual.load(Ordering::Relaxed) {
-            Self::put(
-                |line| line.write_request(now, event, self.format),
-                |line| self.waiting.push(line),
-            );
+            self.say(|line| line.write_request(now, event, self.format));
         }
         if let Some(audit) = self.audit.as_ref().filter(|_| event.is_of_a_refusal()) {
-            let append = |line: &[u8]| audit.append(std::str::from_utf8(line).unwrap_or_default());
-            Self::put(|line| line.write_request(now, event, LogFormat::Json), append);
+            Self::append(audit, |line| line.write_request(now, event, LogFormat::Json));
         }
     }
 }
 
 impl Lines {
-    /// Puts a line together in the core's buffer, and hands it on.
-    fn put(put_together: impl FnOnce(&mut Line), hand_on: impl FnOnce(&[u8])) {
-        LINE.with(|line| {
+    /// Writes a line behind what this thread has said.
+    fn say(&self, write: impl FnOnce(&mut Line)) {
+        SAID.with(|said| {
             // An event within an event, from a field's own printing, would find the line taken.
-            let Ok(mut line) = line.try_borrow_mut() else { return };
-            put_together(&mut line);
-            hand_on(line.bytes());
-            line.clear(LINE_BYTES_KEPT);
+            let Ok(mut said) = said.try_borrow_mut() else { return };
+            write(&mut said.lines);
+            said.count += 1;
+            said.waiting.get_or_insert_with(|| Arc::clone(&self.waiting));
+            if !said.rests || said.lines.bytes().len() >= CORE_BYTES_MAX {
+                said.hand_over();
+            }
+        });
+    }
+
+    /// Writes a line to the audit log.
+    fn append(audit: &AuditLog, write: impl FnOnce(&mut Line)) {
+        SAID.with(|said| {
+            let Ok(mut said) = said.try_borrow_mut() else { return };
+            let begin = said.lines.bytes().len();
+            write(&mut said.lines);
+            let line = said.lines.bytes().get(begin..).unwrap_or_default();
+            audit.append(std::str::from_utf8(line).unwrap_or_default());
+            said.lines.truncate(begin);
         });
     }
 }
