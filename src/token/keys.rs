@@ -1,6 +1,8 @@
-use aws_lc_rs::{hkdf, hmac};
+use aws_lc_rs::hkdf;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::text::{PREFIX, TAG_LENGTH};
@@ -17,8 +19,8 @@ pub struct MasterKey(Zeroizing<[u8; MASTER_KEY_BYTES]>);
 #[error("a master key is 43 characters of base64url, as `ckgate key new` prints it")]
 pub struct MasterKeyError;
 
-/// The keys of a deployment: all of them verify, the first mints.
-pub struct KeyRing(Vec<(u8, hmac::Key)>);
+/// The keys of a deployment: all of them verify, the first mints. Wiped when dropped.
+pub struct KeyRing(Vec<(u8, Hmac<Sha256>)>);
 
 /// The keys cannot form a ring.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -56,14 +58,14 @@ impl MasterKey {
 
     /// The HMAC key for `key_id`: HKDF-SHA-256 (RFC 5869) with the key id in its info, so that one
     /// master key under two ids gives two keys.
-    fn derive(&self, key_id: u8) -> Option<hmac::Key> {
+    fn derive(&self, key_id: u8) -> Option<Hmac<Sha256>> {
         let pseudorandom = hkdf::Salt::new(hkdf::HKDF_SHA256, b"ckgate").extract(self.0.as_slice());
         let mut bytes = Zeroizing::new([0; 32]);
         pseudorandom
             .expand(&[b"client token", &[key_id]], hkdf::HKDF_SHA256)
             .and_then(|okm| okm.fill(bytes.as_mut()))
             .ok()?;
-        Some(hmac::Key::new(hmac::HMAC_SHA256, bytes.as_slice()))
+        Hmac::new_from_slice(bytes.as_slice()).ok()
     }
 }
 
@@ -76,7 +78,7 @@ impl std::fmt::Debug for MasterKey {
 impl KeyRing {
     /// A ring of these keys; the first mints.
     pub fn new(keys: &[(u8, MasterKey)]) -> Result<Self, KeyRingError> {
-        let mut ring: Vec<(u8, hmac::Key)> = Vec::with_capacity(keys.len());
+        let mut ring: Vec<(u8, Hmac<Sha256>)> = Vec::with_capacity(keys.len());
         for (id, master) in keys {
             if ring.iter().any(|(held, _)| held == id) {
                 return Err(KeyRingError::Duplicate(*id));
@@ -102,11 +104,8 @@ impl KeyRing {
     /// The tag over the prefix and `signed`. `None` when the ring does not hold `key_id`.
     pub(super) fn tag(&self, key_id: u8, signed: &[u8; 23]) -> Option<[u8; TAG_LENGTH]> {
         let (_, key) = self.0.iter().find(|(id, _)| *id == key_id)?;
-        let mut message = [0; PREFIX.len() + 23];
-        let (head, tail) = message.split_at_mut(PREFIX.len());
-        head.copy_from_slice(PREFIX.as_bytes());
-        tail.copy_from_slice(signed);
-        hmac::sign(key, &message).as_ref().first_chunk().copied()
+        let tag = key.clone().chain_update(PREFIX).chain_update(signed).finalize().into_bytes();
+        tag.first_chunk().copied()
     }
 }
 
