@@ -126,19 +126,31 @@ pub(crate) fn error_body_of(
 }
 
 fn body_of_error(code: &'static str, message: &str, request_id: RequestId) -> Bytes {
+    const BEFORE: &[u8] = b"{\"message\":\"";
+    const CODE: &[u8] = b"\",\"code\":\"";
+    const ID: &[u8] = b"\",\"request_id\":\"";
+    const END: &[u8] = b"\"}";
     if !scan::is_within(message.as_bytes(), scan::PLAIN_IN_JSON) {
         let (message, request_id) = (&*with_page(message, code), request_id.as_str());
         return encode(&ErrorBody { message, code, request_id });
     }
     // Nothing in it has to be escaped, nor in the other two: a refusal should cost little.
-    let [message, docs, page, end] = page_parts(message, code);
-    #[rustfmt::skip]
-    let parts = [
-        "{\"message\":\"", message, docs, page, end,
-        "\",\"code\":\"", code,
-        "\",\"request_id\":\"", request_id.as_str(), "\"}",
-    ];
-    parts.concat().into()
+    let page = page_parts(message, code);
+    let told = page.iter().map(|part| part.len()).sum::<usize>()
+        + code.len()
+        + request_id.as_bytes().len();
+    // Of just this length: what is longer than it holds would get a second owner.
+    let mut body = Vec::with_capacity(told + BEFORE.len() + CODE.len() + ID.len() + END.len());
+    body.extend_from_slice(BEFORE);
+    for part in page {
+        body.extend_from_slice(part.as_bytes());
+    }
+    body.extend_from_slice(CODE);
+    body.extend_from_slice(code.as_bytes());
+    body.extend_from_slice(ID);
+    body.extend_from_slice(request_id.as_bytes());
+    body.extend_from_slice(END);
+    body.into()
 }
 
 /// A message that ends with the name of the page of `docs::refusals` that says more.

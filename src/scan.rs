@@ -126,13 +126,34 @@ fn start(bytes: &[u8]) -> u8x16 {
     bytes.first_chunk().map_or_else(|| block(bytes, b' '), |first| u8x16::new(*first))
 }
 
-/// A block of a few bytes and a filler.
+/// A block of fewer than sixteen bytes and a filler, put together in registers: what has just been written to
+/// memory byte by byte cannot be read as a block at once.
+#[inline]
 fn block(bytes: &[u8], filler: u8) -> u8x16 {
-    let mut block = [filler; BLOCK];
-    if let Some(place) = block.get_mut(..bytes.len()) {
-        place.copy_from_slice(bytes);
+    let behind = u128::MAX.checked_shl(bits(bytes.len())).unwrap_or(0);
+    let filler = u128::from_le_bytes([filler; BLOCK]);
+    u8x16::new((few(bytes) | filler & behind).to_le_bytes())
+}
+
+/// Fewer than sixteen bytes as a number, the first the lowest.
+#[inline]
+fn few(bytes: &[u8]) -> u128 {
+    // The first ones and the last ones, which overlap.
+    let length = bytes.len();
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        let [first, last] = [first, last].map(|half| u128::from(u64::from_le_bytes(*half)));
+        first | last << bits(length - 8)
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        let [first, last] = [first, last].map(|half| u64::from(u32::from_le_bytes(*half)));
+        u128::from(first | last << bits(length - 4))
+    } else {
+        let byte = |at: usize| bytes.get(at).map_or(0, |byte| u32::from(*byte) << bits(at));
+        u128::from(byte(0) | byte(1) | byte(2))
     }
-    u8x16::new(block)
+}
+
+fn bits(bytes: usize) -> u32 {
+    u32::try_from(bytes * 8).unwrap_or(u32::MAX)
 }
 
 /// The bytes that lie within one of the ranges: all bits of each, or none.

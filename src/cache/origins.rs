@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::Unavailable;
 use crate::clock::monotonic;
-use crate::policy::{OriginText, WebOrigin};
+use crate::policy::WebOrigin;
 use crate::store::{StoreError, TokenStore};
 
 /// How long an origin counts as bound after the store said so. A browser keeps a preflight's answer
@@ -23,7 +23,7 @@ const LOOKUPS_MAX: usize = 16;
 pub struct BoundOrigins<S> {
     store: Arc<S>,
     /// Until when each is remembered. Only whoever can make tokens adds to it.
-    bound: DashMap<OriginText, Instant>,
+    bound: DashMap<String, Instant>,
     lookups: Semaphore,
 }
 
@@ -48,7 +48,7 @@ impl<S: TokenStore> BoundOrigins<S> {
         let bound = self.store.host_is_bound(origin.matching_bound_hosts(), now).await;
         let bound = bound.map_err(Unavailable::from)?;
         if bound {
-            self.remember(origin.serialised());
+            self.remember(origin.serialised().into_owned());
         }
         Ok(bound)
     }
@@ -56,10 +56,10 @@ impl<S: TokenStore> BoundOrigins<S> {
     /// Whether a preflight lately found `origin` bound. Asks nobody.
     #[must_use]
     pub fn was_bound(&self, origin: &WebOrigin<'_>) -> bool {
-        self.bound.get(&origin.serialised()).is_some_and(|until| monotonic() < *until)
+        self.bound.get(&*origin.serialised()).is_some_and(|until| monotonic() < *until)
     }
 
-    fn remember(&self, origin: OriginText) {
+    fn remember(&self, origin: String) {
         let now = monotonic();
         if self.bound.len() >= ORIGINS_MAX {
             self.bound.retain(|_, until| now < *until);

@@ -4,11 +4,11 @@
 //! URL). A request's are only checked for form and folded to lower case: browsers send serialised
 //! values, and a spelling that is not the serialised one is a mismatch, never a guess.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
 use url::Host;
 
 use super::host_name::HostName;
@@ -183,19 +183,15 @@ fn is_same_host(received: &[u8], host: &str) -> bool {
 
 fn serialise(scheme: Option<Scheme>, host: &str, port: Option<u16>) -> String {
     let mut serialised = String::with_capacity(host.len() + 14);
-    serialise_to(scheme, host, port, |part| serialised.push_str(part));
-    serialised
-}
-
-fn serialise_to(scheme: Option<Scheme>, host: &str, port: Option<u16>, mut put: impl FnMut(&str)) {
     if let Some(scheme) = scheme {
-        put(scheme.prefix());
+        serialised.push_str(scheme.prefix());
     }
-    put(host);
+    serialised.push_str(host);
     if let Some(port) = port {
-        put(":");
-        put(itoa::Buffer::new().format(port));
+        serialised.push(':');
+        serialised.push_str(itoa::Buffer::new().format(port));
     }
+    serialised
 }
 
 /// Everything up to the end of the authority; refuses what may not follow it.
@@ -260,16 +256,17 @@ fn is_host_name(name: &str) -> bool {
         && !name.ends_with('.')
 }
 
-/// A serialised origin, in ASCII: mostly short enough to be in its place.
-pub type OriginText = SmallVec<[u8; 64]>;
-
 /// The value of an `Origin` header: a serialised web origin (RFC 6454 §6.2), letter case aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WebOrigin<'r> {
+    /// As it was received.
+    value: &'r [u8],
     scheme: Scheme,
     /// In ASCII.
     host: &'r [u8],
     port: u16,
+    /// Whether a port is named that browsers leave out.
+    names_default_port: bool,
 }
 
 impl<'r> WebOrigin<'r> {
@@ -284,20 +281,22 @@ impl<'r> WebOrigin<'r> {
         if authority.host.ends_with(b".") {
             return None;
         }
+        let names_default_port = authority.port == Some(scheme.default_port());
         let port = authority.port.unwrap_or(scheme.default_port());
-        Some(Self { scheme, host: authority.host, port })
+        Some(Self { value, scheme, host: authority.host, port, names_default_port })
     }
 
-    /// The origin as browsers write it, in lower case: one text for each origin.
+    /// The origin as browsers write it, in lower case: one text for each origin, and usually what was
+    /// received.
     #[must_use]
-    pub fn serialised(&self) -> OriginText {
+    pub fn serialised(&self) -> Cow<'r, str> {
+        if !self.names_default_port && !self.value.iter().any(u8::is_ascii_uppercase) {
+            return Cow::Borrowed(text(self.value));
+        }
         let port = Some(self.port).filter(|port| self.scheme.default_port() != *port);
-        let mut serialised = OriginText::new();
-        serialise_to(Some(self.scheme), text(self.host), port, |part| {
-            serialised.extend_from_slice(part.as_bytes());
-        });
+        let mut serialised = serialise(Some(self.scheme), text(self.host), port);
         serialised.make_ascii_lowercase();
-        serialised
+        Cow::Owned(serialised)
     }
 
     /// The serialised forms of every bound host that would match: for asking the store whether any
@@ -305,7 +304,7 @@ impl<'r> WebOrigin<'r> {
     #[must_use]
     pub fn matching_bound_hosts(&self) -> [String; 3] {
         let host = text(self.host).to_ascii_lowercase();
-        [text(&self.serialised()).to_owned(), serialise(None, &host, Some(self.port)), host]
+        [self.serialised().into_owned(), serialise(None, &host, Some(self.port)), host]
     }
 }
 

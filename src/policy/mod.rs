@@ -42,9 +42,7 @@ pub use decide::{
 pub use denial::{Denial, Place};
 pub use grant::{Grant, PolicyEntries, PolicyEntry};
 pub use hex::hex;
-pub use host::{
-    Authority, BoundHost, HOSTNAME_LENGTH_MAX, InvalidHostname, OriginText, Scheme, WebOrigin,
-};
+pub use host::{Authority, BoundHost, HOSTNAME_LENGTH_MAX, InvalidHostname, Scheme, WebOrigin};
 pub use owned_id::OwnedId;
 pub use path::{CanonicalPath, PathRefusal};
 pub use permission::{Permission, Permissions, UnknownPermission};

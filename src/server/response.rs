@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes};
 use http::{Method, StatusCode, Version};
-use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use tokio::time::Instant;
 
-use crate::clock::step_time;
+use crate::clock::{Clock as _, SystemClock, step_time};
 use crate::message::Fields;
 use crate::message::names::{CONTENT_LENGTH, DATE};
 
@@ -194,7 +193,7 @@ fn write_date(out: &mut Vec<u8>) {
     DATE_TOLD.with_borrow_mut(|date| {
         let at = step_time();
         if date.at.is_none_or(|last| at.duration_since(last) >= DATE_KEPT) {
-            let now = Timestamp::now();
+            let now = SystemClock::default().now();
             if date.at.is_none() || date.second != now.as_second() {
                 let printed = DateTimePrinter::new().timestamp_to_rfc9110_string(&now);
                 (date.second, date.text) = (now.as_second(), printed.unwrap_or_default());
