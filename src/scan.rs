@@ -127,29 +127,31 @@ fn start(bytes: &[u8]) -> u8x16 {
 }
 
 /// A block of fewer than sixteen bytes and a filler, put together in registers: what has just been written to
-/// memory byte by byte cannot be read as a block at once.
+/// memory in pieces cannot be read as a block at once.
 #[inline]
 fn block(bytes: &[u8], filler: u8) -> u8x16 {
-    let behind = u128::MAX.checked_shl(bits(bytes.len())).unwrap_or(0);
-    let filler = u128::from_le_bytes([filler; BLOCK]);
-    u8x16::new((few(bytes) | filler & behind).to_le_bytes())
+    let filler = u64::from_le_bytes([filler; 8]);
+    let length = bytes.len();
+    // The first half, the lowest byte first, and the second. What is read from the end overlaps.
+    let (low, high) = if let Some((first, last)) = ends::<8>(bytes) {
+        let last = u64::from_le_bytes(last) >> 8 >> bits(15 - length);
+        (u64::from_le_bytes(first), last | filler << bits(length - 8))
+    } else {
+        let low = if let Some((first, last)) = ends::<4>(bytes) {
+            let [first, last] = [first, last].map(|end| u64::from(u32::from_le_bytes(end)));
+            first | last << bits(length - 4)
+        } else {
+            let byte = |at: usize| bytes.get(at).map_or(0, |byte| u64::from(*byte) << bits(at));
+            byte(0) | byte(1) | byte(2)
+        };
+        (low | filler << bits(length), filler)
+    };
+    u8x16::new((u128::from(low) | u128::from(high) << 64).to_le_bytes())
 }
 
-/// Fewer than sixteen bytes as a number, the first the lowest.
-#[inline]
-fn few(bytes: &[u8]) -> u128 {
-    // The first ones and the last ones, which overlap.
-    let length = bytes.len();
-    if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
-        let [first, last] = [first, last].map(|half| u128::from(u64::from_le_bytes(*half)));
-        first | last << bits(length - 8)
-    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        let [first, last] = [first, last].map(|half| u64::from(u32::from_le_bytes(*half)));
-        u128::from(first | last << bits(length - 4))
-    } else {
-        let byte = |at: usize| bytes.get(at).map_or(0, |byte| u32::from(*byte) << bits(at));
-        u128::from(byte(0) | byte(1) | byte(2))
-    }
+/// So many bytes at the beginning, and at the end.
+fn ends<const N: usize>(bytes: &[u8]) -> Option<([u8; N], [u8; N])> {
+    Some((*bytes.first_chunk()?, *bytes.last_chunk()?))
 }
 
 fn bits(bytes: usize) -> u32 {
