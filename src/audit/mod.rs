@@ -25,11 +25,21 @@ const PATH_LENGTH_MAX: usize = 256;
 /// Longest detail of a reason that is written, in characters.
 const DETAIL_LENGTH_MAX: usize = 512;
 
+/// Who is told of each request, beside the log. A core has one of its own: what all cores count the owners of
+/// would be waited for by each.
+#[derive(Debug)]
+pub struct Observers {
+    /// Where requests are counted.
+    pub metrics: Arc<Metrics>,
+    /// Who is told live.
+    pub activity: Option<Arc<Activity>>,
+}
+
 /// What is known of a request, gathered on its way and written when it is dropped: at the end of
 /// its answer's body, or when the caller has gone.
 #[derive(Debug)]
 pub struct RequestEvent {
-    metrics: Arc<Metrics>,
+    observers: Rc<Observers>,
     began: Instant,
     began_at: Timestamp,
     /// Names the request.
@@ -74,8 +84,6 @@ pub struct RequestEvent {
     pub sent_bytes: u64,
     /// Whether the answer's body came to its end.
     pub complete: bool,
-    /// Who else is told, live.
-    pub activity: Option<Arc<Activity>>,
     /// What its spans tell beside all this, if it is traced.
     pub traced: Option<Box<TraceFacts>>,
 }
@@ -98,14 +106,14 @@ impl RequestEvent {
     /// on the wall.
     #[must_use]
     pub fn begin(
-        metrics: Arc<Metrics>,
+        observers: Rc<Observers>,
         (began, at): (Instant, Timestamp),
         request_id: RequestId,
         method: http::Method,
         client: Rc<str>,
     ) -> Box<Self> {
         Box::new(Self {
-            metrics,
+            observers,
             began,
             began_at: at,
             request_id,
@@ -129,7 +137,6 @@ impl RequestEvent {
             upstream_took: None,
             sent_bytes: 0,
             complete: false,
-            activity: None,
             traced: None,
         })
     }
@@ -184,22 +191,23 @@ fn micros(duration: Duration) -> u64 {
 impl Drop for RequestEvent {
     fn drop(&mut self) {
         let elapsed = self.began.elapsed();
+        let Observers { metrics, activity } = &*self.observers;
         match &self.operation {
             Operation::Routed(counters) => counters.count(self.outcome),
-            own => self.metrics.request(own.as_str(), self.outcome),
+            own => metrics.request(own.as_str(), self.outcome),
         }
         let traced = self.request_id.is_traced().then(|| self.request_id.as_str());
-        self.metrics.request_took(elapsed, traced);
+        metrics.request_took(elapsed, traced);
         if let (Outcome::Refused, Some(reason)) = (self.outcome, self.reason) {
-            self.metrics.refusal(reason);
+            metrics.refusal(reason);
         }
         if self.is_shadowed() {
-            self.metrics.shadow_refusal(self.reason.unwrap_or("unknown"));
+            metrics.shadow_refusal(self.reason.unwrap_or("unknown"));
         }
         if let Some(log) = REQUEST_LOG.get() {
             log.write(&Finished { event: self, elapsed });
         }
-        if let Some(activity) = self.activity.take() {
+        if let Some(activity) = activity {
             activity.note(self.as_decision(), self.began);
         }
     }

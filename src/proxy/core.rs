@@ -9,7 +9,7 @@ use super::identify::Accounts;
 use super::owners::Owners;
 use crate::activity::Activity;
 use crate::answer::RequestId;
-use crate::audit::Operation;
+use crate::audit::{Observers, Operation};
 use crate::cache::{BoundOrigins, Front, Known, OpenStreams, Rates, Records, UsageBook};
 use crate::clock::{Clock, monotonic};
 use crate::config::Preflight;
@@ -77,6 +77,8 @@ pub struct Core {
     /// This core's connections to the upstream.
     pub upstream: Rc<Client>,
     pub(super) front: RefCell<Front>,
+    /// Who is told of this core's requests.
+    pub(super) observers: Rc<Observers>,
     /// The counters of every operation, in the order of the route table.
     operations: Vec<Rc<OperationCounters>>,
     request_ids: Cell<u128>,
@@ -96,8 +98,10 @@ impl Core {
             Rc::new(OperationCounters::new(&operation.name, operation.path(), metrics))
         });
         let operations = operations.collect();
+        let (metrics, activity) = (Arc::clone(&gate.metrics), gate.activity.clone());
         Self {
             front: RefCell::new(gate.records.front()),
+            observers: Rc::new(Observers { metrics, activity }),
             gate,
             upstream,
             operations,

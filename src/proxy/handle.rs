@@ -86,13 +86,12 @@ impl<'a> Line<'a> {
     /// A request whose head has just been read.
     pub(super) fn begin(core: &'a Core, connection: &'a Rc<Connection>, head: &'a Head) -> Self {
         let request_id = core.next_request_id();
-        let metrics = std::sync::Arc::clone(&core.gate.metrics);
+        let observers = Rc::clone(&core.observers);
         let now = core.gate.clock.now();
         let method = head.method.clone();
         let began = (step_time().into_std(), now);
         let mut event =
-            RequestEvent::begin(metrics, began, request_id, method, connection.client());
-        event.activity.clone_from(&core.gate.activity);
+            RequestEvent::begin(observers, began, request_id, method, connection.client());
         event.traced = request_id.is_traced().then(|| Box::new(facts(core, connection, head)));
         Self { core, connection, head, now, request_id, origin_allowed: false, event: Some(event) }
     }
