@@ -1,13 +1,18 @@
 use std::cell::Cell;
 use std::iter;
 use std::rc::Rc;
+use std::slice;
 use std::time::{Duration, Instant};
+
+use prefetch_index::prefetch_index;
 
 use super::{CoreUsage, Limits, Rates, TokenRate};
 use crate::token::{Record, TokenDigits};
 
-/// Most sets of one core, of 64 bytes each.
-const SETS_MAX: u64 = 1 << 20;
+/// Tokens that share a place.
+const WAYS: usize = 5;
+/// Most sets of one core, of 128 bytes each: some four million tokens.
+const SETS_MAX: u64 = 3 << 18;
 /// Sets that are allocated together, when the first of them is needed.
 const SEGMENT: usize = 256;
 
@@ -29,12 +34,17 @@ pub struct Front {
     lifetime: Duration,
 }
 
-/// Tokens that share a place, the newest first, each with a mark by which to tell it from the others: among a
-/// million tokens each look is at memory that nothing has touched lately, so the one line of 64 bytes has to
-/// say where to look next.
+/// Tokens that share a place, the newest first. Among a million tokens each look is at memory that nothing has
+/// touched lately: its first line of 64 bytes says which it is and where, by marks, and its second where else
+/// there is something to look at, so that all of it can be asked for at once.
 #[derive(Debug, Default)]
-#[repr(align(64))]
-struct Set([Option<(u32, Rc<Known>)>; 4]);
+#[repr(C, align(128))]
+struct Set {
+    marks: [u32; WAYS],
+    known: [Option<Rc<Known>>; WAYS],
+    /// Those of the known.
+    rates: [TokenRate; WAYS],
+}
 
 /// How certain it is that a record exists.
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +111,17 @@ impl Known {
         }
     }
 
+    /// Has all of it that a request reads brought from memory at once, not each line when it is come to.
+    fn prefetch(&self) {
+        prefetch_index(slice::from_ref(&self.rate), 0);
+        prefetch_index(slice::from_ref(&self.token), 0);
+        prefetch_index(slice::from_ref(&self.record), 0);
+        prefetch_index(slice::from_ref(&self.record.grant.host), 0);
+        prefetch_index(slice::from_ref(&self.record.grant.entries), 0);
+        prefetch_index(slice::from_ref(&self.limits), 0);
+        prefetch_index(slice::from_ref(&self.usage), 0);
+    }
+
     fn is_too_old(&self, now: Instant, lifetime: Duration) -> bool {
         now >= self.found.since + lifetime
     }
@@ -121,12 +142,21 @@ impl Front {
     /// A front of about so many places, for a shared cache whose records live for `lifetime_max`.
     #[must_use]
     pub fn new(places: u64, lifetime_max: Duration) -> Self {
-        let sets = (places / 4).clamp(1, SETS_MAX);
+        let sets = (places / 3).clamp(1, SETS_MAX);
         let segments = usize::try_from(sets).unwrap_or(1).div_ceil(SEGMENT);
         Self {
             segments: iter::repeat_with(Vec::new).take(segments).collect(),
             pruned: 0,
             lifetime: Self::lifetime(lifetime_max),
+        }
+    }
+
+    /// Has the place of a token brought from memory, which will be looked at soon.
+    pub fn expect(&self, token: &TokenDigits) {
+        let (segment, set, _) = self.place_of(token);
+        if let Some(set) = self.segments.get(segment).and_then(|segment| segment.get(set)) {
+            prefetch_index(slice::from_ref(&set.marks), 0);
+            prefetch_index(slice::from_ref(&set.rates), 0);
         }
     }
 
@@ -141,7 +171,7 @@ impl Front {
     ) -> Option<Rc<Known>> {
         let (segment, set, mark) = self.place_of(token);
         let kept = self.segments.get_mut(segment)?.get_mut(set)?.find(token, mark)?;
-        let (_, known) = kept.as_ref()?;
+        let known = kept.as_ref()?;
         let moment = moment();
         if !moment.fresh {
             return None;
@@ -153,7 +183,6 @@ impl Front {
             return None;
         }
         known.epoch.set(moment.epoch);
-        known.rate.prefetch();
         Some(Rc::clone(known))
     }
 
@@ -175,11 +204,10 @@ impl Front {
         let lifetime = self.lifetime;
         for _ in 0..self.segments.len().div_ceil(PRUNES).min(PRUNED_MAX) {
             if let Some(segment) = self.segments.get_mut(self.pruned) {
-                let places = segment.iter_mut().flat_map(|set| &mut set.0);
-                for kept in places {
-                    kept.take_if(|(_, known)| known.is_too_old(now, lifetime));
+                for set in segment.iter_mut() {
+                    set.retain(|known| !known.is_too_old(now, lifetime));
                 }
-                if segment.iter().all(|set| set.0.iter().all(Option::is_none)) {
+                if segment.iter().all(Set::is_empty) {
                     *segment = Vec::new();
                 }
             }
@@ -215,22 +243,52 @@ impl Front {
 }
 
 impl Set {
-    fn find(&mut self, token: &TokenDigits, mark: u32) -> Option<&mut Option<(u32, Rc<Known>)>> {
-        let is_it = |kept: &(u32, Rc<Known>)| kept.0 == mark && kept.1.token.equals(token);
-        self.0.iter_mut().find(|kept| kept.as_ref().is_some_and(is_it))
+    /// Where in it a token is, whose memory is being brought then.
+    fn position(&self, token: &TokenDigits, mark: u32) -> Option<usize> {
+        let is_it = |((kept, known), rate): ((&u32, &Option<Rc<Known>>), &TokenRate)| {
+            *kept == mark
+                && known.as_ref().is_some_and(|known| {
+                    rate.prefetch();
+                    known.prefetch();
+                    known.token.equals(token)
+                })
+        };
+        self.marks.iter().zip(&self.known).zip(&self.rates).position(is_it)
+    }
+
+    fn find(&mut self, token: &TokenDigits, mark: u32) -> Option<&mut Option<Rc<Known>>> {
+        let at = self.position(token, mark)?;
+        self.known.get_mut(at)
     }
 
     fn insert(&mut self, known: Rc<Known>, mark: u32) {
-        if let Some(kept) = self.find(&known.token, mark) {
-            *kept = Some((mark, known));
-            return;
-        }
-        let given_up = self.0.iter().position(Option::is_none).unwrap_or(self.0.len() - 1);
-        if let Some(newest) = self.0.get_mut(..=given_up) {
-            newest.rotate_right(1);
-            if let Some(first) = newest.first_mut() {
-                *first = Some((mark, known));
+        let is_there = self.position(&known.token, mark);
+        let given_up =
+            is_there.or_else(|| self.known.iter().position(Option::is_none)).unwrap_or(WAYS - 1);
+        put_first(&mut self.marks, given_up, mark);
+        put_first(&mut self.rates, given_up, known.rate.clone());
+        put_first(&mut self.known, given_up, Some(known));
+    }
+
+    fn retain(&mut self, is_kept: impl Fn(&Known) -> bool) {
+        for (known, rate) in self.known.iter_mut().zip(&mut self.rates) {
+            if known.as_ref().is_none_or(|known| !is_kept(known)) {
+                (*known, *rate) = Default::default();
             }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.known.iter().all(Option::is_none)
+    }
+}
+
+/// Puts a value before the others, in place of the one at `given_up`.
+fn put_first<T>(places: &mut [T], given_up: usize, value: T) {
+    if let Some(newest) = places.get_mut(..=given_up) {
+        newest.rotate_right(1);
+        if let Some(first) = newest.first_mut() {
+            *first = value;
         }
     }
 }

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
-use std::hint::black_box;
 use std::num::NonZeroU32;
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use moka::sync::Cache;
+use prefetch_index::prefetch_index;
 
 use super::Front;
 use crate::clock::step_time;
@@ -56,7 +57,7 @@ pub struct Rates {
 }
 
 /// How fast one token may ask; nothing: as fast as it likes. Clones share what is left.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct TokenRate(Option<Arc<Allowance>>);
 
 #[derive(Debug)]
@@ -78,7 +79,8 @@ impl TokenRate {
     /// tokens nothing has touched it lately.
     pub(super) fn prefetch(&self) {
         if let Some(allowance) = self.0.as_deref() {
-            black_box(allowance.per_minute);
+            prefetch_index(slice::from_ref(&allowance.limiter), 0);
+            prefetch_index(slice::from_ref(&allowance.per_minute), 0);
         }
     }
 }

@@ -88,7 +88,7 @@ impl<'a> Line<'a> {
         let core: &'a Core = self.core;
         let gate = &*core.gate;
         let head = self.head;
-        let received = intake(head)?;
+        let received = intake(head, |credential| core.expect(credential))?;
         self.note(|event| event.path = Some(received.asked.path.to_text()));
         if is_preflight(head) {
             self.note(|event| {

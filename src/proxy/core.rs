@@ -16,7 +16,7 @@ use crate::config::Preflight;
 use crate::policy::{self, Bounds, RouteTable, WithoutOrigin};
 use crate::store::Store;
 use crate::telemetry::{Metrics, OperationCounters};
-use crate::token::KeyRing;
+use crate::token::{KeyRing, TokenDigits};
 use crate::upstream::Client;
 
 /// What all cores share.
@@ -107,6 +107,13 @@ impl Core {
             operations,
             request_ids,
             used: RefCell::default(),
+        }
+    }
+
+    /// Has what is known of a credential brought from memory, while the rest of its request is looked at.
+    pub(super) fn expect(&self, credential: &[u8]) {
+        if let Some(token) = TokenDigits::of(credential) {
+            self.front.borrow().expect(&token);
         }
     }
 

@@ -56,7 +56,7 @@ pub struct HeadRefusal {
 /// What the policy is asked about a request of this head, for whoever wants to know without sending
 /// it.
 pub fn asked_of(head: &Head) -> Result<Asked<'_>, HeadRefusal> {
-    intake(head).map(|received| received.asked).map_err(|refusal| HeadRefusal::of(&refusal))
+    intake(head, |_| ()).map(|received| received.asked).map_err(|refusal| HeadRefusal::of(&refusal))
 }
 
 /// Whether a body of a request of this head can be looked at.
@@ -70,9 +70,16 @@ impl HeadRefusal {
     }
 }
 
-/// Reads the head of a request.
-pub(super) fn intake(head: &Head) -> Result<Received<'_>, Refusal> {
+/// Reads the head of a request. Of a credential `seen` is told first, before the rest is looked at.
+pub(super) fn intake(head: &Head, seen: impl FnOnce(&[u8])) -> Result<Received<'_>, Refusal> {
     let fields = head.fields();
+    let bearer = match only(fields, AUTHORIZATION)? {
+        None => Bearer::Absent,
+        Some(value) => bearer(value).map_or(Bearer::Unusable, Bearer::Credential),
+    };
+    if let Bearer::Credential(credential) = bearer {
+        seen(credential);
+    }
     let host = only(fields, HOST)?.ok_or_else(|| Refusal::malformed("there is no Host header"))?;
     let host = Authority::parse(host).ok_or_else(|| {
         Refusal::malformed("the Host header must be a host name or address, perhaps with a port")
@@ -85,10 +92,6 @@ pub(super) fn intake(head: &Head) -> Result<Received<'_>, Refusal> {
         CanonicalPath::parse(path).map_err(|refusal| Refusal::malformed(refusal.to_string()))?;
     let query =
         Query::parse(head.query()).map_err(|refusal| Refusal::malformed(refusal.to_string()))?;
-    let bearer = match only(fields, AUTHORIZATION)? {
-        None => Bearer::Absent,
-        Some(value) => bearer(value).map_or(Bearer::Unusable, Bearer::Credential),
-    };
     let whence =
         Whence { origin: origin(fields), host, from_browser: fields.contains(SEC_FETCH_SITE) };
     let asked = Asked { method: &head.method, path, query, whence };
