@@ -2,6 +2,7 @@
 import http.client
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -129,6 +130,18 @@ def each_start(run, part, names):
         started, bearer = start(place, run.proxy_core, names)
         yield started, bearer
         end(started)
+
+
+def in_any_order(names):
+    """Drawn anew each time: a machine that slows down or recovers meanwhile does so for none of them more than for another."""
+    names = list(names)
+    return random.sample(names, len(names))
+
+
+def turns(names, count):
+    """Each name so many times, one turn of all after the other."""
+    for _ in range(count):
+        yield from in_any_order(names)
 
 
 def end(started):

@@ -14,12 +14,13 @@ STYLE = """<style>text { fill: #1f2328; } .line { stroke: #d0d7de; } .other { fi
 class Table:
     """Figures of one part of a run, a list for each row and column, one figure a round.
 
-    With a `base`, each figure is also held against that row's of the same round. `name` names its files.
+    With a `base`, each figure is also held against that row's of the same round. `name` names its files. `rows` stand
+    in this order, whichever comes first; others follow.
     """
 
-    def __init__(self, name, title, heading, base=None, digits=1, note=""):
+    def __init__(self, name, title, heading, base=None, digits=1, note="", rows=()):
         self.name, self.title, self.heading, self.base, self.digits, self.note = name, title, heading, base, digits, note
-        self.rows = defaultdict(lambda: defaultdict(list))
+        self.rows = defaultdict(lambda: defaultdict(list), {row: defaultdict(list) for row in rows})
 
     def add(self, row, **columns):
         for column, figure in columns.items():

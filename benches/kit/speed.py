@@ -10,6 +10,20 @@ NO_REFUSAL = ("nginx", "nginx auth_request", "caddy forward_auth")
 CPU, RATE = "CPU µs a request", "requests/s"
 
 
+class Sum:
+    """Of what all visits of a peer in one round came to."""
+
+    def __init__(self):
+        self.count, self.seconds, self.cpu = 0, 0, 0
+
+    def add(self, count, seconds, cpu):
+        self.count, self.seconds, self.cpu = self.count + count, self.seconds + seconds, self.cpu + cpu
+
+    def figures(self):
+        rate = {RATE: self.count / self.seconds}
+        return {CPU: self.cpu / self.count * 1e6, **rate} if self.cpu else rate
+
+
 def throughput(run):
     tables = {}
     for started, token in peers.each_start(run, "throughput", USUAL + (OTHERS if run.all else [])):
@@ -18,18 +32,21 @@ def throughput(run):
             base = "nginx with a map" if refusing else "nginx"
             new = Table(workload.split()[0].lower(), f"{workload}, as fast as it goes", "proxy", base)
             table = tables.setdefault(workload, new)
-            if not refusing:
-                count, seconds, _ = loads.as_fast_as_it_goes(run.load_core, peers.UPSTREAM, run.seconds, script)
-                table.add("direct", **{RATE: count / seconds})
-            for peer, (port, process) in started.items():
-                if refusing and peer in NO_REFUSAL:
-                    continue
-                before = process.cpu_seconds()
-                count, seconds, refused = loads.as_fast_as_it_goes(run.load_core, port, run.seconds, script)
-                cpu = process.cpu_seconds() - before
+            if refusing:
+                visited = {peer: place for peer, place in started.items() if peer not in NO_REFUSAL}
+            else:
+                visited = {"direct": (peers.UPSTREAM, None), **started}
+            sums = {peer: Sum() for peer in visited}
+            for peer in peers.turns(visited, run.seconds):
+                port, process = visited[peer]
+                before = process.cpu_seconds() if process else 0
+                count, seconds, refused = loads.as_fast_as_it_goes(run.load_core, port, 1, script)
+                cpu = process.cpu_seconds() - before if process else 0
                 if refused != (count if refusing else 0):
                     raise SystemExit(f"{peer}: {refused} of {count} refused in {workload}")
-                table.add(peer, **{CPU: cpu / count * 1e6, RATE: count / seconds})
+                sums[peer].add(count, seconds, cpu)
+            for peer, found in sums.items():
+                table.add(peer, **found.figures())
     return list(tables.values())
 
 
@@ -43,13 +60,14 @@ def tls(run):
     gate = peers.gate(run.directory, run.proxy_core, {"CKGATE_TLS__CERTIFICATES": certificates})
     nginx = peers.encrypted(run.directory, run.proxy_core, pair)
     started = {"ckgate": (peers.GATE, gate), "nginx": (peers.PORTS["nginx with TLS"], nginx)}
-    shaking = Table("tls-handshake", "TLS 1.3: full handshakes, one after the other", "proxy", base="nginx")
-    kept = [Table(f"tls-{name.split()[0].lower()}", f"{name} over TLS 1.3, connections kept", "proxy", base="nginx")
+    shaking = Table("tls-handshake", "TLS 1.3: full handshakes, one after the other", "proxy", base="nginx", rows=started)
+    kept = [Table(f"tls-{name.split()[0].lower()}", f"{name} over TLS 1.3, connections kept", "proxy", base="nginx", rows=started)
             for name in ("GET", "POST 1 KiB")]
     made = loads.scripts(run.directory, token)
     for number in range(run.rounds):
         progress(f"TLS: round {number + 1} of {run.rounds}")
-        for peer, (port, process) in started.items():
+        for peer in peers.in_any_order(started):
+            port, process = started[peer]
             before = process.cpu_seconds()
             count = loads.handshakes(port, run.seconds)
             shaking.add(peer, **{"CPU µs a handshake": (process.cpu_seconds() - before) / count * 1e6})
@@ -62,11 +80,11 @@ def tls(run):
 
 def two_cores(run):
     """One worker on one core, and two on two, which they share with the load and the upstream."""
-    table = Table("cores", "GET on one core and on two", "workers", base="1",
+    table = Table("cores", "GET on one core and on two", "workers", base="1", rows="12",
                   note="The load generator and the upstream run on the second core, too, and have to share both with two workers: "
                   "the rates say less than that a request costs no more CPU on two cores than on one.")
     for number in range(run.rounds):
-        for workers in (1, 2):
+        for workers in peers.in_any_order((1, 2)):
             progress(f"{workers} workers: round {number + 1} of {run.rounds}")
             core = run.proxy_core if workers == 1 else f"{run.proxy_core},{run.load_core}"
             process = peers.gate(run.directory, core, {"CKGATE_SERVER__WORKERS": str(workers)})
