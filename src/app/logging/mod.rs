@@ -1,8 +1,8 @@
 //! Where events go: one line each to standard output, written by a thread of its own.
 //!
 //! A line is put together on the core that has something to say, which hands over what it has whenever it
-//! rests; the writer takes what has been handed over every twenty milliseconds. A reader that does not keep up
-//! costs lines, never requests: beyond the limit lines are dropped and counted.
+//! rests; the writer takes what has been handed over when it is worth a write, or after twenty milliseconds. A
+//! reader that does not keep up costs lines, never requests: beyond the limit lines are dropped and counted.
 
 mod line;
 
@@ -28,8 +28,10 @@ use self::line::Line;
 
 /// Bytes that wait to be written; lines beyond are dropped.
 const WAITING_BYTES_MAX: usize = 8 << 20;
-/// How long the writer lets lines gather.
+/// How long the writer lets lines gather, at most.
 const GATHERING: Duration = Duration::from_millis(20);
+/// Bytes that are not left to gather more: they, and the buffer that is filled meanwhile, stay in a core's cache.
+const GATHERED_BYTES: usize = 128 << 10;
 /// A core that does not rest hands over its lines when they are this long.
 const CORE_BYTES_MAX: usize = 16 << 10;
 
@@ -165,10 +167,11 @@ impl Waiting {
             buffer.dropped += count;
             return;
         }
-        let was_empty = buffer.bytes.is_empty();
+        let before = buffer.bytes.len();
         buffer.bytes.extend_from_slice(lines);
+        let after = buffer.bytes.len();
         drop(buffer);
-        if was_empty {
+        if before == 0 || (before < GATHERED_BYTES && after >= GATHERED_BYTES) {
             self.more.notify_all();
         }
     }
@@ -177,13 +180,11 @@ impl Waiting {
     fn write_on(&self, format: LogFormat) {
         let mut taken = Vec::new();
         loop {
-            let mut buffer = self.lock();
-            while buffer.bytes.is_empty() {
-                buffer = self.more.wait(buffer).unwrap_or_else(PoisonError::into_inner);
-            }
-            drop(buffer);
-            std::thread::sleep(GATHERING);
-            let mut buffer = self.lock();
+            let empty = self.more.wait_while(self.lock(), |buffer| buffer.bytes.is_empty());
+            let begun = empty.unwrap_or_else(PoisonError::into_inner);
+            let is_little = |buffer: &mut Buffer| buffer.bytes.len() < GATHERED_BYTES;
+            let gathered = self.more.wait_timeout_while(begun, GATHERING, is_little);
+            let (mut buffer, _) = gathered.unwrap_or_else(PoisonError::into_inner);
             std::mem::swap(&mut buffer.bytes, &mut taken);
             let dropped = std::mem::take(&mut buffer.dropped);
             buffer.writing = true;
