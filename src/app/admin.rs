@@ -12,7 +12,7 @@ use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::spawn_local;
 
@@ -46,7 +46,7 @@ pub(super) struct Admin {
 }
 
 pub(super) async fn serve(admin: Rc<Admin>, listener: StdTcpListener) {
-    let listener = match TcpListener::from_std(listener) {
+    let listener = match server::listen(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the admin listener cannot be used"),
     };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio::task::spawn_local;
 
@@ -15,7 +15,7 @@ use super::assemble::Assembled;
 use super::running::{LAST_WORDS, StartError, spawn_thread};
 use super::serving::Serving;
 use crate::cache::{Cut, Front};
-use crate::clock::Steps;
+use crate::clock::{Steps, step_aside};
 use crate::decision_api;
 use crate::server::{self, Accepted, Buffers, ConnectionCount};
 use crate::tls;
@@ -144,14 +144,17 @@ impl Worker {
     }
 
     async fn accept(self: Rc<Self>, listener: std::net::TcpListener, answers: Answers) {
-        let listener = match TcpListener::from_std(listener) {
+        let listener = match server::listen(listener) {
             Ok(listener) => listener,
             Err(error) => return tracing::error!(%error, "a listener cannot be used"),
         };
         loop {
             let (stream, address, accepted) = server::accept(&listener, &self.connections).await;
             self.open.set(self.open.get() + 1);
-            spawn_local(Steps::of(Rc::clone(&self).serve(stream, address, accepted, answers)));
+            // Where it stays: it would be copied on its way to the runtime.
+            let served = Box::pin(Rc::clone(&self).serve(stream, address, accepted, answers));
+            spawn_local(Steps::of(served));
+            step_aside().await;
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::telemetry::Metrics;
@@ -104,6 +104,13 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
+/// Begins to listen on a bound socket, whose connections hold no small piece back: they inherit that from it,
+/// so that none has to be asked for it.
+pub fn listen(socket: std::net::TcpListener) -> io::Result<TcpListener> {
+    SockRef::from(&socket).set_tcp_nodelay(true)?;
+    TcpListener::from_std(socket)
+}
+
 /// The next connection within the limit. Connections beyond it are closed at once; when the process
 /// has no descriptor left, it waits instead of spinning.
 pub async fn accept(
@@ -113,9 +120,7 @@ pub async fn accept(
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
-                if let Some(accepted) = count.admit()
-                    && stream.set_nodelay(true).is_ok()
-                {
+                if let Some(accepted) = count.admit() {
                     return (stream, address, accepted);
                 }
             }

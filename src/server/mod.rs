@@ -32,7 +32,9 @@ pub use head::{Framing, HeadLimits, Malformed, RequestHead, read_head};
 #[cfg(feature = "fuzzing")]
 pub(crate) use head::{HeadEnd, end_of_head};
 pub use http2::{Http2Core, Http2Settings, serve_http2};
-pub use listener::{Accepted, ConnectionCount, accept, bind, connections_within, descriptors_max};
+pub use listener::{
+    Accepted, ConnectionCount, accept, bind, connections_within, descriptors_max, listen,
+};
 pub use proxy_protocol::read_proxy_header;
 pub use settings::ConnectionSettings;
 pub use tls::{Handshakes, Protocol, Secured};

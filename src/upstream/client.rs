@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::answer_body::AnswerBody;
 use super::error::{Failure, UpstreamError};
 use super::exchange::{Answered, Connection, Exchange, Failed};
 use super::request::{Framing, OutgoingRequest};
-use super::wire::Wire;
+use super::wire::{Wire, connect};
 use crate::clock::{Turn, step_time};
 use crate::config::{Upstream, is_metadata_address};
 use crate::message::Reply;
@@ -192,11 +191,8 @@ impl Client {
             if is_metadata_address(address.ip()) {
                 continue;
             }
-            match TcpStream::connect(address).await {
-                Ok(stream) => {
-                    stream.set_nodelay(true)?;
-                    return Wire::over(stream, self.tls.as_ref()).await;
-                }
+            match connect(address).await {
+                Ok(stream) => return Wire::over(stream, self.tls.as_ref()).await,
                 Err(error) => failure = error,
             }
         }

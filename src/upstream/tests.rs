@@ -1,5 +1,6 @@
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -7,11 +8,14 @@ use std::time::Duration;
 use http::Method;
 use http_body_util::BodyExt as _;
 use proptest::prelude::*;
+use socket2::{Domain, Socket, Type};
+use tokio::io::AsyncWriteExt as _;
 
 use super::answer_head::{
     AnswerFraming::{self, Chunked, Length, UntilClose},
     AnswerHead, BadAnswer, Parsed, parse,
 };
+use super::wire::{Wire, connect};
 use super::{Client, OutgoingBody, OutgoingRequest};
 use crate::clock::Turn;
 use crate::config::Config;
@@ -196,7 +200,10 @@ proptest! {
 
 /// A server that answers each request, and hands over its end of each connection.
 fn upstream() -> (String, mpsc::Receiver<TcpStream>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    upstream_at(TcpListener::bind("127.0.0.1:0").unwrap())
+}
+
+fn upstream_at(listener: TcpListener) -> (String, mpsc::Receiver<TcpStream>) {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (accepted, connections) = mpsc::sync_channel(256);
     std::thread::spawn(move || {
@@ -297,5 +304,41 @@ async fn connections_used_at_once_are_kept_up_to_the_limit() {
             all.await;
         }
         assert_eq!(metrics.upstream_connects.get(), connects, "{setting}");
+    }
+}
+
+/// The system leaves a connection unanswered for which there is no place in the queue, until it is asked
+/// for it again a second later.
+#[tokio::test]
+async fn upstream_that_does_not_connect_at_once_is_waited_for() {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(0).unwrap();
+    let listener = TcpListener::from(socket);
+    let address = listener.local_addr().unwrap();
+    let in_the_queue = TcpStream::connect(address).unwrap();
+    let (client, metrics) = client_of(&format!("http://{address}"), "");
+    let mut asking = pin!(ask(&client));
+    let waited = tokio::time::timeout(Duration::from_millis(100), &mut asking).await;
+    assert!(waited.is_err() && metrics.upstream_connects.get() == 0, "there is no place for it");
+    drop(in_the_queue);
+    let (_, _connections) = upstream_at(listener);
+    assert_eq!(asking.await, b"[]");
+    assert_eq!(metrics.upstream_connects.get(), 1);
+}
+
+#[tokio::test]
+async fn connection_that_has_been_written_to_holds_nothing_back() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = connect(listener.local_addr().unwrap()).await.unwrap();
+    let mut wire = Wire::over(stream, None).await.unwrap();
+    let mut theirs = listener.accept().unwrap().0;
+    for piece in [b"first", b"later"] {
+        wire.write_all(piece).await.unwrap();
+        let mut read = [0; 5];
+        theirs.read_exact(&mut read).unwrap();
+        assert_eq!(&read, piece);
+        let Wire::Tcp(plain) = &wire else { panic!("it is in the clear") };
+        assert!(plain.holds_nothing_back());
     }
 }

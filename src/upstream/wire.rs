@@ -1,9 +1,13 @@
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BytesMut;
+use rustix::io::Errno;
+use rustix::net::sockopt::set_tcp_nodelay;
+use rustix::net::{self, AddressFamily, SendFlags, SocketFlags, SocketType};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -16,9 +20,17 @@ use crate::tls::PeerTls;
 #[derive(Debug)]
 pub(super) enum Wire {
     /// In the clear.
-    Tcp(TcpStream),
+    Tcp(Plain),
     /// Within TLS, with the upstream's certificate verified.
     Tls(Box<Secured>),
+}
+
+/// A connection in the clear.
+#[derive(Debug)]
+pub(super) struct Plain {
+    stream: TcpStream,
+    /// Whether nothing has been written to it.
+    is_new: bool,
 }
 
 /// A connection within TLS.
@@ -32,10 +44,32 @@ pub(super) struct Secured {
 /// Bytes that are decrypted to see whether an answer begins.
 const EARLY_BYTES: usize = 1024;
 
+/// Connects a socket, and waits for that only where it is not connected at once, as on the same machine.
+pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = net::socket_with(family, SocketType::STREAM, flags, None)?;
+    match net::connect(&socket, &address) {
+        Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let is_connected = net::getpeername(&socket).is_ok();
+    let stream = TcpStream::from_std(socket.into())?;
+    if !is_connected {
+        stream.writable().await?;
+        // One that failed is writable, too.
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
+    }
+    Ok(stream)
+}
+
 impl Wire {
     /// Makes a connection out of a socket: the whole handshake, where the upstream speaks TLS.
     pub(super) async fn over(stream: TcpStream, tls: Option<&PeerTls>) -> io::Result<Self> {
-        let Some(tls) = tls else { return Ok(Self::Tcp(stream)) };
+        let Some(tls) = tls else { return Ok(Self::Tcp(Plain { stream, is_new: true })) };
+        stream.set_nodelay(true)?;
         let stream = TlsConnector::from(tls.config()).connect(tls.name(), stream).await?;
         Ok(Self::Tls(Box::new(Secured { stream, early: BytesMut::new() })))
     }
@@ -48,7 +82,7 @@ impl Wire {
     /// Ready when there is something to read, or the connection has ended.
     pub(super) fn poll_answer_began(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            Self::Tcp(stream) => poll_tcp_answer_began(stream, cx),
+            Self::Tcp(plain) => poll_tcp_answer_began(&plain.stream, cx),
             Self::Tls(secured) => secured.poll_answer_began(cx),
         }
     }
@@ -58,10 +92,10 @@ impl Wire {
     /// heard then, it remembers. Within TLS it is always what the runtime has heard.
     pub(super) fn is_silent(&mut self, has_asked: bool) -> bool {
         match self {
-            Self::Tcp(stream) if has_asked => {
+            Self::Tcp(Plain { stream, .. }) if has_asked => {
                 would_block(stream.try_io(Interest::READABLE, || peek(stream)))
             }
-            Self::Tcp(stream) => would_block(peek(stream)),
+            Self::Tcp(plain) => would_block(peek(&plain.stream)),
             Self::Tls(secured) => secured.is_silent(),
         }
     }
@@ -74,7 +108,7 @@ impl AsyncRead for Wire {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tcp(plain) => Pin::new(&mut plain.stream).poll_read(cx, buffer),
             Self::Tls(secured) if !secured.early.is_empty() => {
                 let length = secured.early.len().min(buffer.remaining());
                 buffer.put_slice(&secured.early.split_to(length));
@@ -92,23 +126,45 @@ impl AsyncWrite for Wire {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tcp(plain) => plain.poll_write(cx, bytes),
             Self::Tls(secured) => Pin::new(&mut secured.stream).poll_write(cx, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tcp(plain) => Pin::new(&mut plain.stream).poll_flush(cx),
             Self::Tls(secured) => Pin::new(&mut secured.stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tcp(plain) => Pin::new(&mut plain.stream).poll_shutdown(cx),
             Self::Tls(secured) => Pin::new(&mut secured.stream).poll_shutdown(cx),
         }
+    }
+}
+
+impl Plain {
+    #[cfg(test)]
+    pub(super) fn holds_nothing_back(&self) -> bool {
+        self.stream.nodelay().unwrap_or(false)
+    }
+
+    /// The first bytes go out at once: the runtime, which has heard nothing of the connection yet, would ask
+    /// the system for news of all before. Nothing waits in front of them, so that it is soon enough behind
+    /// them to say that small pieces are not to be held back (RFC 9293, 3.7.4).
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if std::mem::take(&mut self.is_new) {
+            let sent = net::send(&self.stream, bytes, SendFlags::NOSIGNAL);
+            // Fails where the connection has failed, which shows when the answer is read.
+            let _ = set_tcp_nodelay(&self.stream, true);
+            if !matches!(sent, Err(Errno::AGAIN | Errno::INTR)) {
+                return Poll::Ready(sent.map_err(io::Error::from));
+            }
+        }
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 }
 

@@ -1,8 +1,10 @@
+use std::sync::Arc;
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 
-use super::super::Malformed;
+use super::super::{ConnectionCount, Malformed, accept, bind, listen};
 use super::{LIMITS, Seen, exchange, serve, statuses};
 
 /// What one head comes to on a connection of its own.
@@ -97,4 +99,15 @@ async fn requests_over_a_real_socket_are_told_apart() {
     let inner = r#"POST /a Ok("GET /inner HTTP/1.1\r\nHost: a\r\n")"#.to_owned();
     assert_eq!(seen, [Ok(inner), Err(Malformed::TransferEncoding)]);
     assert_eq!(statuses(&answer), ["200", "400"]);
+}
+
+#[tokio::test]
+async fn accepted_connections_do_not_hold_small_pieces_back() {
+    let socket = bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = socket.local_addr().unwrap();
+    let listener = listen(socket).unwrap();
+    let count = Arc::new(ConnectionCount::new(1, Arc::default()));
+    let (accepted, client) = tokio::join!(accept(&listener, &count), TcpStream::connect(address));
+    assert!(accepted.0.nodelay().unwrap());
+    drop(client);
 }
