@@ -3,32 +3,16 @@ use std::ops::Range;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::memory::{Line, Memory, NOTHING, Span};
 use super::spare::Spare;
 use super::syntax::{is_field_name, is_field_value, lower_name, trim_end, trim_start};
 
 /// The field lines of a message's head, in order (RFC 9110 §5), names in lower case.
 ///
 /// A few lines are found by looking at each: no hashing, and no memory of its own for a name or a value.
+/// They are a pointer long: messages are handed from one to the next many times before they are sent.
 #[derive(Default)]
-pub struct Fields {
-    pub(super) text: Vec<u8>,
-    lines: Vec<Line>,
-}
-
-/// Where in the text a line stands.
-#[derive(Clone, Copy)]
-struct Line {
-    name: Span,
-    value: Span,
-    /// The whole line as it is sent; empty for one that was received.
-    sent: Span,
-}
-
-#[derive(Clone, Copy)]
-pub(super) struct Span {
-    pub(super) start: usize,
-    pub(super) end: usize,
-}
+pub struct Fields(Option<Box<Memory>>);
 
 /// A name that is no token, or a value with control characters in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,54 +24,59 @@ pub struct InvalidField;
 #[error("the field came more than once")]
 pub struct Repeated;
 
-/// Memory of more than this is not kept.
-const TEXT_BYTES_KEPT: usize = 8 << 10;
-const LINES_KEPT: usize = 64;
-/// What new memory has room for: a usual head.
-const TEXT_BYTES_USUAL: usize = 1 << 10;
-const LINES_USUAL: usize = 16;
-
 thread_local! {
-    static SPARE: Spare<(Vec<u8>, Vec<Line>)> = const { Spare::new() };
+    static SPARE: Spare<Box<Memory>> = const { Spare::new() };
 }
 
 impl Fields {
     /// No fields, and room for some.
     #[must_use]
     pub fn new() -> Self {
-        let (text, lines) = Spare::take(&SPARE).unwrap_or_else(|| {
-            (Vec::with_capacity(TEXT_BYTES_USUAL), Vec::with_capacity(LINES_USUAL))
-        });
-        Self { text, lines }
+        Self(Some(Spare::take(&SPARE).unwrap_or_else(|| Box::new(Memory::new()))))
+    }
+
+    fn memory(&self) -> &Memory {
+        self.0.as_deref().unwrap_or(&NOTHING)
+    }
+
+    fn memory_mut(&mut self) -> &mut Memory {
+        self.0.get_or_insert_with(|| Box::new(Memory::new()))
     }
 
     /// The bytes that a head begins, with none of its lines yet.
     pub(super) fn within(text: &[u8]) -> Self {
         let mut fields = Self::new();
-        fields.text.extend_from_slice(text);
+        fields.memory_mut().text.extend_from_slice(text);
         fields
     }
 
     /// Lets go of the bytes behind the head.
     pub(super) fn cut_off(&mut self, length: usize) {
-        self.text.truncate(length);
+        self.memory_mut().text.truncate(length);
     }
 
     pub(super) fn text(&self, span: Span) -> &[u8] {
-        self.text.get(span.start..span.end).unwrap_or_default()
+        self.memory().text(span)
+    }
+
+    /// How many bytes are kept.
+    #[cfg(test)]
+    pub(super) fn bytes_kept(&self) -> usize {
+        self.memory().text.len()
     }
 
     /// Takes up a line of the head that the text is. Its name, and its value with any white space
     /// behind it; `None` when it does not begin with a name and a colon.
     pub(super) fn take_up(&mut self, line: Range<usize>) -> Option<(&[u8], &[u8])> {
-        let text = self.text.get_mut(line.clone())?;
+        let memory = self.memory_mut();
+        let text = memory.text.get_mut(line.clone())?;
         let length = lower_name(text)?;
         let said = trim_start(text.get(length + 1..)?);
         let start = line.end - said.len();
         let name = Span { start: line.start, end: line.start + length };
         let value = Span { start, end: start + trim_end(said).len() };
-        self.lines.push(Line { name, value, sent: Span { start: 0, end: 0 } });
-        Some((self.text(name), self.text(Span { start, end: line.end })))
+        memory.lines.push(Line { name, value, sent: Span { start: 0, end: 0 } });
+        Some((memory.text(name), memory.text(Span { start, end: line.end })))
     }
 
     /// Takes over a whole line of a head, CRLF included, if `keeps` says so of its name and its value:
@@ -97,40 +86,14 @@ impl Fields {
         line: &[u8],
         keeps: impl FnOnce(&[u8], &[u8]) -> Result<bool, E>,
     ) -> Option<Result<(), E>> {
-        let start = self.text.len();
-        self.text.extend_from_slice(line);
-        let taken = self.take_last(start, keeps);
+        let memory = self.memory_mut();
+        let start = memory.text.len();
+        memory.text.extend_from_slice(line);
+        let taken = memory.take_last(start, keeps);
         if !matches!(taken, Some(Ok(true))) {
-            self.text.truncate(start);
+            memory.text.truncate(start);
         }
         Some(taken?.map(|_| ()))
-    }
-
-    /// Takes the line that the text ends with; whether it is one of the fields now.
-    fn take_last<E>(
-        &mut self,
-        start: usize,
-        keeps: impl FnOnce(&[u8], &[u8]) -> Result<bool, E>,
-    ) -> Option<Result<bool, E>> {
-        let line = self.text.get_mut(start..)?;
-        let length = lower_name(line)?;
-        let (name, said) = line.split_at_checked(length)?;
-        let said = said.strip_prefix(b":")?.strip_suffix(b"\r\n")?;
-        let value = trim_end(trim_start(said));
-        match keeps(name, value) {
-            Ok(true) => {}
-            other => return Some(other),
-        }
-        if said.len() != value.len() + 1 || said.first() != Some(&b' ') {
-            let (name, value) = (name.to_vec(), value.to_vec());
-            self.text.truncate(start);
-            self.push(&name, &value);
-            return Some(Ok(true));
-        }
-        let name = Span { start, end: start + length };
-        let value = Span { start: name.end + 2, end: name.end + 2 + value.len() };
-        self.lines.push(Line { name, value, sent: Span { start, end: value.end + 2 } });
-        Some(Ok(true))
     }
 
     /// Adds a field of the gate's own. A value that no field can have is left out.
@@ -151,9 +114,10 @@ impl Fields {
         if !is_field_name(name) || !is_field_value(value) {
             return Err(InvalidField);
         }
-        let start = self.text.len();
-        self.push(name, value);
-        if let Some(name) = self.text.get_mut(start..start + name.len()) {
+        let memory = self.memory_mut();
+        let start = memory.text.len();
+        memory.push(name, value);
+        if let Some(name) = memory.text.get_mut(start..start + name.len()) {
             name.make_ascii_lowercase();
         }
         Ok(())
@@ -162,17 +126,7 @@ impl Fields {
     /// Adds a field whose name, in lower case, and value were looked at before. It stands in the text
     /// as it is sent.
     pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) {
-        let start = self.text.len();
-        self.text.reserve(name.len() + value.len() + 4);
-        for part in [name, b": ", value, b"\r\n"] {
-            self.text.extend_from_slice(part);
-        }
-        let (name, value) = (start + name.len(), start + name.len() + 2 + value.len());
-        self.lines.push(Line {
-            name: Span { start, end: name },
-            value: Span { start: name + 2, end: value },
-            sent: Span { start, end: value + 2 },
-        });
+        self.memory_mut().push(name, value);
     }
 
     /// Adds a field in the place of any of its name.
@@ -185,17 +139,19 @@ impl Fields {
 
     /// Takes every field of this name out.
     pub fn remove(&mut self, name: &str) {
-        let Self { text, lines } = self;
+        let Memory { text, lines } = self.memory_mut();
         lines.retain(|line| text.get(line.name.start..line.name.end) != Some(name.as_bytes()));
     }
 
     /// The values of the fields of this name, which is in lower case.
     #[must_use]
     pub fn all<'f>(&'f self, name: &'f str) -> impl DoubleEndedIterator<Item = &'f [u8]> {
+        let memory = self.memory();
         let has_name = move |line: &&Line| {
-            line.name.end - line.name.start == name.len() && self.text(line.name) == name.as_bytes()
+            let length = line.name.end - line.name.start;
+            length == name.len() && memory.text(line.name) == name.as_bytes()
         };
-        self.lines.iter().filter(has_name).map(|line| self.text(line.value))
+        memory.lines.iter().filter(has_name).map(|line| memory.text(line.value))
     }
 
     /// The value of the first field of this name.
@@ -221,33 +177,35 @@ impl Fields {
 
     /// Every name and value, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.lines.iter().map(|line| (self.text(line.name), self.text(line.value)))
+        let memory = self.memory();
+        memory.lines.iter().map(|line| (memory.text(line.name), memory.text(line.value)))
     }
 
     /// Writes the lines of the fields that were added, in order, but for those whose name is not `sent`.
     pub fn write_to(&self, out: &mut Vec<u8>, mut sent: impl FnMut(&[u8]) -> bool) {
+        let memory = self.memory();
         // Lines that stand together are written together.
         let mut together = Span { start: 0, end: 0 };
-        for line in self.lines.iter().filter(|line| sent(self.text(line.name))) {
+        for line in memory.lines.iter().filter(|line| sent(memory.text(line.name))) {
             if line.sent.start != together.end {
-                out.extend_from_slice(self.text(together));
+                out.extend_from_slice(memory.text(together));
                 together.start = line.sent.start;
             }
             together.end = line.sent.end;
         }
-        out.extend_from_slice(self.text(together));
+        out.extend_from_slice(memory.text(together));
     }
 
     /// How many lines there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.lines.len()
+        self.memory().lines.len()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.lines.is_empty()
+        self.memory().lines.is_empty()
     }
 
     /// The fields as the `http` crate keeps them.
@@ -286,16 +244,12 @@ impl fmt::Debug for Fields {
 /// Its memory is used again, with nothing in it.
 impl Drop for Fields {
     fn drop(&mut self) {
-        let (mut text, mut lines) =
-            (std::mem::take(&mut self.text), std::mem::take(&mut self.lines));
-        let fits =
-            (1..=TEXT_BYTES_KEPT).contains(&text.capacity()) && lines.capacity() <= LINES_KEPT;
-        if !fits {
-            return;
+        let Some(mut memory) = self.0.take() else { return };
+        if memory.is_usual() {
+            memory.text.clear();
+            memory.lines.clear();
+            Spare::keep(&SPARE, memory);
         }
-        text.clear();
-        lines.clear();
-        Spare::keep(&SPARE, (text, lines));
     }
 }
 
@@ -303,6 +257,7 @@ impl Drop for Fields {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::memory::TEXT_BYTES_KEPT;
     use super::*;
 
     #[test]
@@ -328,7 +283,9 @@ mod tests {
         fields.append("authorization", b"Bearer secret");
         drop(fields);
         let fields = Fields::new();
-        assert!(fields.is_empty() && fields.text.is_empty() && fields.text.capacity() > 0);
+        assert!(
+            fields.is_empty() && fields.bytes_kept() == 0 && fields.memory().text.capacity() > 0
+        );
     }
 
     #[test]
@@ -386,7 +343,7 @@ mod tests {
         }
         let mut fields = Fields::new();
         assert_eq!(fields.take_over(b"x-a: b\r\n", |_, _| Err(7)), Some(Err(7)));
-        assert!(fields.is_empty() && fields.text.is_empty());
+        assert!(fields.is_empty() && fields.bytes_kept() == 0);
     }
 
     #[test]

@@ -3,7 +3,7 @@ use std::ops::Range;
 
 use http::{Method, Request, Uri, Version};
 
-use super::fields::Span;
+use super::memory::Span;
 use super::{Fields, InvalidField};
 
 /// A request's head: method, target, version and fields.
@@ -49,7 +49,7 @@ impl Head {
     /// How many bytes it keeps.
     #[cfg(test)]
     pub(crate) fn bytes_kept(&self) -> usize {
-        self.fields.text.len()
+        self.fields.bytes_kept()
     }
 
     /// Lets go of what follows the head within which this one was made.

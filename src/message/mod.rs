@@ -8,6 +8,7 @@
 mod fields;
 mod head;
 mod lines;
+mod memory;
 mod reply;
 mod spare;
 mod syntax;
