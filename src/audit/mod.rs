@@ -3,6 +3,7 @@
 //! Owns the names of log fields. Must always hold: an event carries ids, never secrets, and every
 //! text in it that a caller chose has passed the strictness of the head or the policy.
 
+mod field;
 mod operation;
 
 use std::borrow::Cow;
@@ -18,6 +19,8 @@ use crate::policy::{AgentId, Permission, Permissions};
 use crate::telemetry::{Metrics, Outcome};
 use crate::token::{AccountName, TokenId};
 
+use field::name;
+pub use field::{FieldName, Fields};
 pub use operation::Operation;
 
 /// Longest path that is written, in characters.
@@ -112,33 +115,37 @@ impl RequestEvent {
         method: http::Method,
         client: Rc<str>,
     ) -> Box<Self> {
-        Box::new(Self {
-            observers,
-            began,
-            began_at: at,
-            request_id,
-            method,
-            path: None,
-            client,
-            account: None,
-            token: None,
-            agent: None,
-            access: None,
-            query_keys: None,
-            body_fields: None,
-            parameter: None,
-            operation: Operation::Unknown,
-            outcome: Outcome::Failed,
-            reason: None,
-            detail: None,
-            status: 0,
-            upstream_status: None,
-            shadow: false,
-            upstream_took: None,
-            sent_bytes: 0,
-            complete: false,
-            traced: None,
-        })
+        // Made where it stays, not copied there.
+        Box::write(
+            Box::new_uninit(),
+            Self {
+                observers,
+                began,
+                began_at: at,
+                request_id,
+                method,
+                path: None,
+                client,
+                account: None,
+                token: None,
+                agent: None,
+                access: None,
+                query_keys: None,
+                body_fields: None,
+                parameter: None,
+                operation: Operation::Unknown,
+                outcome: Outcome::Failed,
+                reason: None,
+                detail: None,
+                status: 0,
+                upstream_status: None,
+                shadow: false,
+                upstream_took: None,
+                sent_bytes: 0,
+                complete: false,
+                traced: None,
+            },
+        )
     }
 
     /// Whether a refusal was recorded and did not hold.
@@ -233,43 +240,6 @@ pub fn log_requests_to(log: Box<dyn RequestLog>) {
 pub struct Finished<'e> {
     event: &'e RequestEvent,
     elapsed: Duration,
-}
-
-/// The name of a field, as each format of the log begins it.
-#[derive(Clone, Copy, Debug)]
-pub struct FieldName {
-    /// `,"name":"`
-    pub json: &'static str,
-    /// ` name="`
-    pub text: &'static str,
-}
-
-/// The fields of one line of the log.
-pub trait Fields {
-    /// A text of the gate's own, in ASCII: nothing in it needs to be escaped.
-    fn known(&mut self, name: FieldName, value: &[u8]);
-    /// Texts of the gate's own, separated by commas.
-    fn list(&mut self, name: FieldName, values: impl Iterator<Item = &'static str>);
-    /// Any text.
-    fn text(&mut self, name: FieldName, value: &str);
-    /// A number.
-    fn number(&mut self, name: FieldName, value: u64);
-    /// Yes or no.
-    fn flag(&mut self, name: FieldName, value: bool);
-}
-
-macro_rules! name {
-    ($name:literal) => {
-        FieldName { json: concat!(",\"", $name, "\":\""), text: concat!(" ", $name, "=\"") }
-    };
-}
-
-impl FieldName {
-    /// The name alone.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        self.text.trim_start_matches(' ').trim_end_matches("=\"")
-    }
 }
 
 impl Finished<'_> {
