@@ -1,10 +1,10 @@
 //! The time: what tokens, records and the feed are held against is told here, so that tests can move it.
 
 use std::cell::Cell;
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::coop;
@@ -15,6 +15,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub trait Clock: Send + Sync + 'static {
     /// The time now, never before an earlier answer.
     fn now(&self) -> Timestamp;
+
+    /// The time now, when the monotonic clock has just been read.
+    fn at(&self, _now: Instant) -> Timestamp {
+        self.now()
+    }
 }
 
 /// The monotonic time, which only differences are taken of. A test that pauses tokio's clock moves
@@ -90,20 +95,6 @@ impl<F: Future> Future for Steps<F> {
     }
 }
 
-/// Lets the core's other tasks that have something to do take their step first. Unlike tokio's own way to
-/// yield, without asking the system for news of all connections in between.
-pub async fn step_aside() {
-    let mut has_stepped = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut has_stepped, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
-
 /// A moment in what a core's runtime does, turn by turn: it asks the system for news of all its connections
 /// (waits for it, if there is nothing else to do), and then looks after tasks.
 #[derive(Clone, Copy, Debug)]
@@ -149,9 +140,36 @@ pub struct SystemClock {
     latest_milliseconds: AtomicI64,
 }
 
+/// For how long the time is told from when it was read last: the wall clock, which may be set meanwhile, is
+/// believed to the millisecond anyhow.
+const READ_KEPT: Duration = Duration::from_millis(1);
+
+thread_local! {
+    /// When the wall clock was read last, and what it said.
+    static READ: Cell<Option<(Instant, Timestamp)>> = const { Cell::new(None) };
+}
+
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        let now = Timestamp::now();
+        self.not_before_earlier(Timestamp::now())
+    }
+
+    fn at(&self, now: Instant) -> Timestamp {
+        let last =
+            READ.get().and_then(|(read, said)| Some((now.checked_duration_since(read)?, said)));
+        if let Some((since, said)) = last.filter(|(since, _)| *since < READ_KEPT)
+            && let Ok(at) = said.checked_add(since)
+        {
+            return self.not_before_earlier(at);
+        }
+        let said = Timestamp::now();
+        READ.set(Some((now, said)));
+        self.not_before_earlier(said)
+    }
+}
+
+impl SystemClock {
+    fn not_before_earlier(&self, now: Timestamp) -> Timestamp {
         let milliseconds = now.as_millisecond();
         let latest = self.latest_milliseconds.load(Ordering::Relaxed);
         if milliseconds > latest {
@@ -287,7 +305,7 @@ mod tests {
         let began = Instant::now();
         let mut deadline = MovingDeadline::new(began + Duration::from_secs(1));
         let mut uses_up = is_used_up;
-        let reached = poll_fn(|cx| {
+        let reached = std::future::poll_fn(|cx| {
             while std::mem::take(&mut uses_up) {
                 let mut one = std::pin::pin!(coop::consume_budget());
                 uses_up = one.as_mut().poll(cx).is_ready();
@@ -310,11 +328,12 @@ mod tests {
         let at = |seconds| began + Duration::from_secs(seconds);
         let mut deadline = MovingDeadline::new(at(5));
         for (wait, next) in [(1, 9), (6, 12), (7, 8)] {
-            let waited = tokio::time::timeout_at(at(wait), poll_fn(|cx| deadline.poll(cx)));
+            let waited =
+                tokio::time::timeout_at(at(wait), std::future::poll_fn(|cx| deadline.poll(cx)));
             assert!(waited.await.is_err(), "before {wait}");
             deadline.set(at(next));
         }
-        poll_fn(|cx| deadline.poll(cx)).await;
+        std::future::poll_fn(|cx| deadline.poll(cx)).await;
         assert_eq!(began.elapsed().as_secs(), 8);
     }
 
@@ -330,6 +349,19 @@ mod tests {
         }
     }
 
+    /// Told from an earlier reading for a millisecond, and no longer.
+    #[test]
+    fn time_of_a_moment_is_never_behind_and_soon_read_again() {
+        let clock = SystemClock::default();
+        for _ in 0..10_000 {
+            let before = Timestamp::now();
+            let at = clock.at(Instant::now());
+            assert!(at.duration_since(before) > SignedDuration::from_micros(-10), "{before} {at}");
+        }
+        let far = Instant::now() + Duration::from_hours(1);
+        assert!(clock.at(far).duration_since(Timestamp::now()) < SignedDuration::from_mins(30));
+    }
+
     /// A turn that is over by the count of its steps: the runtime never waits meanwhile.
     #[test]
     fn turn_is_over_only_when_the_runtime_has_heard_of_what_came_in_it() {
@@ -343,7 +375,7 @@ mod tests {
             for _ in 0..100 {
                 let (turn, ours) = (Turn::now(), Rc::clone(&ours));
                 theirs.write_all(b"x").unwrap();
-                let steps = poll_fn(move |cx| {
+                let steps = std::future::poll_fn(move |cx| {
                     if turn.is_over() {
                         return Poll::Ready(ours.try_read(&mut [0; 8]));
                     }

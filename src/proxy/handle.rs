@@ -87,9 +87,10 @@ impl<'a> Line<'a> {
     pub(super) fn begin(core: &'a Core, connection: &'a Rc<Connection>, head: &'a Head) -> Self {
         let request_id = core.next_request_id();
         let observers = Rc::clone(&core.observers);
-        let now = core.gate.clock.now();
+        let began = step_time();
+        let now = core.gate.clock.at(began);
         let method = head.method.clone();
-        let began = (step_time().into_std(), now);
+        let began = (began.into_std(), now);
         let mut event =
             RequestEvent::begin(observers, began, request_id, method, connection.client());
         event.traced = request_id.is_traced().then(|| Box::new(facts(core, connection, head)));
