@@ -99,6 +99,8 @@ struct Waiting {
 struct Buffer {
     bytes: Vec<u8>,
     dropped: u64,
+    /// Whether the writer looks by itself within [`GATHERING`], or when there is enough.
+    is_watched: bool,
     /// Whether the writer is between taking a buffer and having written it.
     writing: bool,
 }
@@ -169,9 +171,9 @@ impl Waiting {
         }
         let before = buffer.bytes.len();
         buffer.bytes.extend_from_slice(lines);
-        let after = buffer.bytes.len();
+        let (after, is_watched) = (buffer.bytes.len(), buffer.is_watched);
         drop(buffer);
-        if before == 0 || (before < GATHERED_BYTES && after >= GATHERED_BYTES) {
+        if (before == 0 && !is_watched) || (before < GATHERED_BYTES && after >= GATHERED_BYTES) {
             self.more.notify_all();
         }
     }
@@ -180,11 +182,20 @@ impl Waiting {
     fn write_on(&self, format: LogFormat) {
         let mut taken = Vec::new();
         loop {
-            let empty = self.more.wait_while(self.lock(), |buffer| buffer.bytes.is_empty());
-            let begun = empty.unwrap_or_else(PoisonError::into_inner);
+            let mut buffer = self.lock();
+            // After a while in which nobody has said anything, whoever does has to wake it.
+            if !std::mem::replace(&mut buffer.is_watched, false) {
+                let begun = self.more.wait_while(buffer, |buffer| buffer.bytes.is_empty());
+                buffer = begun.unwrap_or_else(PoisonError::into_inner);
+            }
+            buffer.is_watched = true;
             let is_little = |buffer: &mut Buffer| buffer.bytes.len() < GATHERED_BYTES;
-            let gathered = self.more.wait_timeout_while(begun, GATHERING, is_little);
+            let gathered = self.more.wait_timeout_while(buffer, GATHERING, is_little);
             let (mut buffer, _) = gathered.unwrap_or_else(PoisonError::into_inner);
+            if buffer.bytes.is_empty() {
+                buffer.is_watched = false;
+                continue;
+            }
             std::mem::swap(&mut buffer.bytes, &mut taken);
             let dropped = std::mem::take(&mut buffer.dropped);
             buffer.writing = true;
