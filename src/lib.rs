@@ -26,6 +26,7 @@ pub mod policy;
 pub mod proxy;
 mod scan;
 pub mod server;
+mod socket;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

@@ -13,6 +13,7 @@ use ckgate::docs::refusals;
 /// What each module of ours may use. No arrow points up, and no two modules use each other.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("scan", &[]),
+    ("socket", &[]),
     ("policy", &["scan"]),
     ("clock", &[]),
     ("answer", &["policy", "scan"]),
@@ -27,7 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("audit_log", &[]),
     ("store", &["clock", "policy", "tls", "token"]),
     ("cache", &["clock", "policy", "store", "telemetry", "token"]),
-    ("upstream", &["clock", "config", "message", "scan", "telemetry", "tls"]),
+    ("upstream", &["clock", "config", "message", "scan", "socket", "telemetry", "tls"]),
     ("server", &["clock", "config", "message", "scan", "telemetry", "tls"]),
     (
         "proxy",
@@ -86,6 +87,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "proxy",
             "scan",
             "server",
+            "socket",
             "store",
             "telemetry",
             "tls",

@@ -18,6 +18,7 @@ use crate::proxy::{self, Attention, Connection, Core, OwnRequest, ReplyBody, TOK
 use crate::server::{
     self, Handshakes, Http2Core, Http2Settings, Incoming, Malformed, Protocol, Secured, Wanted,
 };
+use crate::socket::Socket;
 use crate::tls::{Identities, Identity};
 use crate::token_api;
 use crate::upstream::Client;
@@ -146,7 +147,7 @@ impl Worker {
             }
         }
         match &assembled.identities {
-            None => self.serve_http1(stream, door).await,
+            None => self.serve_http1(Socket::of(stream), door).await,
             // On the heap: connections in the clear should not be as large as these.
             Some(identities) => {
                 Box::pin(self.serve_tls(stream, &assembled.handshakes, identities, door)).await;

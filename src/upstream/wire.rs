@@ -6,31 +6,23 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BytesMut;
 use rustix::io::Errno;
-use rustix::net::sockopt::set_tcp_nodelay;
-use rustix::net::{self, AddressFamily, SendFlags, SocketFlags, SocketType};
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::socket::Socket;
 use crate::tls::PeerTls;
 
 /// A connection to the upstream.
 #[derive(Debug)]
 pub(super) enum Wire {
     /// In the clear.
-    Tcp(Plain),
+    Tcp(Socket),
     /// Within TLS, with the upstream's certificate verified.
     Tls(Box<Secured>),
-}
-
-/// A connection in the clear.
-#[derive(Debug)]
-pub(super) struct Plain {
-    stream: TcpStream,
-    /// Whether nothing has been written to it.
-    is_new: bool,
 }
 
 /// A connection within TLS.
@@ -68,7 +60,7 @@ pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 impl Wire {
     /// Makes a connection out of a socket: the whole handshake, where the upstream speaks TLS.
     pub(super) async fn over(stream: TcpStream, tls: Option<&PeerTls>) -> io::Result<Self> {
-        let Some(tls) = tls else { return Ok(Self::Tcp(Plain { stream, is_new: true })) };
+        let Some(tls) = tls else { return Ok(Self::Tcp(Socket::connected(stream))) };
         stream.set_nodelay(true)?;
         let stream = TlsConnector::from(tls.config()).connect(tls.name(), stream).await?;
         Ok(Self::Tls(Box::new(Secured { stream, early: BytesMut::new() })))
@@ -82,7 +74,7 @@ impl Wire {
     /// Ready when there is something to read, or the connection has ended.
     pub(super) fn poll_answer_began(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            Self::Tcp(plain) => poll_tcp_answer_began(&plain.stream, cx),
+            Self::Tcp(socket) => poll_tcp_answer_began(socket.stream(), cx),
             Self::Tls(secured) => secured.poll_answer_began(cx),
         }
     }
@@ -92,10 +84,11 @@ impl Wire {
     /// heard then, it remembers. Within TLS it is always what the runtime has heard.
     pub(super) fn is_silent(&mut self, has_asked: bool) -> bool {
         match self {
-            Self::Tcp(Plain { stream, .. }) if has_asked => {
+            Self::Tcp(socket) if has_asked => {
+                let stream = socket.stream();
                 would_block(stream.try_io(Interest::READABLE, || peek(stream)))
             }
-            Self::Tcp(plain) => would_block(peek(&plain.stream)),
+            Self::Tcp(socket) => would_block(peek(socket.stream())),
             Self::Tls(secured) => secured.is_silent(),
         }
     }
@@ -108,7 +101,7 @@ impl AsyncRead for Wire {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(plain) => Pin::new(&mut plain.stream).poll_read(cx, buffer),
+            Self::Tcp(socket) => Pin::new(socket).poll_read(cx, buffer),
             Self::Tls(secured) if !secured.early.is_empty() => {
                 let length = secured.early.len().min(buffer.remaining());
                 buffer.put_slice(&secured.early.split_to(length));
@@ -126,45 +119,23 @@ impl AsyncWrite for Wire {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(plain) => plain.poll_write(cx, bytes),
+            Self::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
             Self::Tls(secured) => Pin::new(&mut secured.stream).poll_write(cx, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(plain) => Pin::new(&mut plain.stream).poll_flush(cx),
+            Self::Tcp(socket) => Pin::new(socket).poll_flush(cx),
             Self::Tls(secured) => Pin::new(&mut secured.stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(plain) => Pin::new(&mut plain.stream).poll_shutdown(cx),
+            Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Tls(secured) => Pin::new(&mut secured.stream).poll_shutdown(cx),
         }
-    }
-}
-
-impl Plain {
-    #[cfg(test)]
-    pub(super) fn holds_nothing_back(&self) -> bool {
-        self.stream.nodelay().unwrap_or(false)
-    }
-
-    /// The first bytes go out at once: the runtime, which has heard nothing of the connection yet, would ask
-    /// the system for news of all before. Nothing waits in front of them, so that it is soon enough behind
-    /// them to say that small pieces are not to be held back (RFC 9293, 3.7.4).
-    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if std::mem::take(&mut self.is_new) {
-            let sent = net::send(&self.stream, bytes, SendFlags::NOSIGNAL);
-            // Fails where the connection has failed, which shows when the answer is read.
-            let _ = set_tcp_nodelay(&self.stream, true);
-            if !matches!(sent, Err(Errno::AGAIN | Errno::INTR)) {
-                return Poll::Ready(sent.map_err(io::Error::from));
-            }
-        }
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 }
 
