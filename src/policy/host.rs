@@ -12,6 +12,7 @@ use std::sync::Arc;
 use url::Host;
 
 use super::host_name::HostName;
+use crate::scan;
 
 /// Longest host name (RFC 1035 §3.1), and so the longest that is looked at.
 const HOST_LENGTH_MAX: usize = 253;
@@ -290,7 +291,8 @@ impl<'r> WebOrigin<'r> {
     /// received.
     #[must_use]
     pub fn serialised(&self) -> Cow<'r, str> {
-        if !self.names_default_port && !self.value.iter().any(u8::is_ascii_uppercase) {
+        let is_lower = scan::is_within(self.value, [(0, b'@'), (b'[', 0x7f)]);
+        if !self.names_default_port && is_lower {
             return Cow::Borrowed(text(self.value));
         }
         let port = Some(self.port).filter(|port| self.scheme.default_port() != *port);
