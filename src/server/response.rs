@@ -103,7 +103,9 @@ fn write_framing(
     }
     match length {
         Some(length) => {
-            write_header(out, b"content-length", itoa::Buffer::new().format(length).as_bytes());
+            out.put_slice(b"content-length: ");
+            out.put_slice(itoa::Buffer::new().format(length).as_bytes());
+            out.put_slice(b"\r\n");
             BodyFraming::Length(length)
         }
         None if answered.version == Version::HTTP_11 => {
@@ -181,7 +183,8 @@ struct Date {
     /// When the clock was looked at.
     at: Option<Instant>,
     second: i64,
-    text: String,
+    /// The whole field line.
+    line: Vec<u8>,
 }
 
 thread_local! {
@@ -196,10 +199,16 @@ fn write_date(out: &mut Vec<u8>) {
             let now = SystemClock::default().now();
             if date.at.is_none() || date.second != now.as_second() {
                 let printed = DateTimePrinter::new().timestamp_to_rfc9110_string(&now);
-                (date.second, date.text) = (now.as_second(), printed.unwrap_or_default());
+                date.second = now.as_second();
+                date.line.clear();
+                write_header(
+                    &mut date.line,
+                    DATE.as_bytes(),
+                    printed.unwrap_or_default().as_bytes(),
+                );
             }
             date.at = Some(at);
         }
-        write_header(out, DATE.as_bytes(), date.text.as_bytes());
+        out.put_slice(&date.line);
     });
 }

@@ -19,6 +19,7 @@ pub(super) struct Line {
     text: Vec<u8>,
     /// The second that `second_text` is about.
     second: i64,
+    /// The time up to the point behind the second.
     second_text: String,
 }
 
@@ -53,31 +54,28 @@ impl Line {
     }
 
     fn write_request_in<F: Format>(&mut self, now: Timestamp, event: &Finished<'_>) {
-        self.begin::<F>(now, Level::INFO, Finished::TARGET);
+        self.begin_at::<F>(now);
+        self.text.extend_from_slice(F::OF_REQUEST.as_bytes());
         event.record(&mut Fields::<F>::new(&mut self.text));
         self.end::<F>();
     }
 
-    #[inline]
     fn begin<F: Format>(&mut self, now: Timestamp, level: Level, target: &str) {
+        self.begin_at::<F>(now);
+        for part in [F::BEFORE_LEVEL, level.as_str(), F::BEFORE_TARGET, target, F::BEFORE_FIELDS] {
+            self.text.extend_from_slice(part.as_bytes());
+        }
+    }
+
+    #[inline]
+    fn begin_at<F: Format>(&mut self, now: Timestamp) {
         self.keep_second(now);
         let mut number = itoa::Buffer::new();
         // With a million in front, a digit for each place.
         let micros = number.format(1_000_000 + now.subsec_nanosecond() / 1000);
-        let micros = micros.get(1..).unwrap_or_default();
-        for part in [
-            F::BEFORE_TIME,
-            &self.second_text,
-            ".",
-            micros,
-            F::BEFORE_LEVEL,
-            level.as_str(),
-            F::BEFORE_TARGET,
-            target,
-            F::BEFORE_FIELDS,
-        ] {
-            self.text.extend_from_slice(part.as_bytes());
-        }
+        self.text.extend_from_slice(F::BEFORE_TIME.as_bytes());
+        self.text.extend_from_slice(self.second_text.as_bytes());
+        self.text.extend_from_slice(micros.as_bytes().last_chunk::<6>().unwrap_or(b"000000"));
     }
 
     fn end<F: Format>(&mut self) {
@@ -102,7 +100,7 @@ impl Line {
         if self.second != now.as_second() || self.second_text.is_empty() {
             self.second = now.as_second();
             let text = format!("{now:.0}");
-            text.trim_end_matches('Z').clone_into(&mut self.second_text);
+            self.second_text = format!("{}.", text.trim_end_matches('Z'));
         }
     }
 }
@@ -113,6 +111,8 @@ trait Format {
     const BEFORE_LEVEL: &str;
     const BEFORE_TARGET: &str;
     const BEFORE_FIELDS: &str;
+    /// What stands between the time and the fields of a request: level and target.
+    const OF_REQUEST: &str;
     const BEFORE_NAME: &str;
     const BEFORE_VALUE: &str;
     const END: &[u8];
@@ -129,6 +129,7 @@ impl Format for Json {
     const BEFORE_LEVEL: &str = "Z\",\"level\":\"";
     const BEFORE_TARGET: &str = "\",\"target\":\"";
     const BEFORE_FIELDS: &str = "\"";
+    const OF_REQUEST: &str = "Z\",\"level\":\"INFO\",\"target\":\"ckgate::request\"";
     const BEFORE_NAME: &str = ",\"";
     const BEFORE_VALUE: &str = "\":";
     const END: &[u8] = b"}\n";
@@ -146,6 +147,7 @@ impl Format for Text {
     const BEFORE_LEVEL: &str = "Z ";
     const BEFORE_TARGET: &str = " ";
     const BEFORE_FIELDS: &str = "";
+    const OF_REQUEST: &str = "Z INFO ckgate::request";
     const BEFORE_NAME: &str = " ";
     const BEFORE_VALUE: &str = "=";
     const END: &[u8] = b"\n";
@@ -293,4 +295,27 @@ fn is_unsafe_in_a_line(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{061c}')
         || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Level and target of a request's line are those of any other event of this level and target.
+    fn check_requests<F: Format>() {
+        let mut line = Line::default();
+        let now = Timestamp::from_microsecond(1_700_000_000_000_042).unwrap_or_default();
+        line.begin::<F>(now, Level::INFO, Finished::TARGET);
+        let any = line.bytes().to_vec();
+        line.clear(0);
+        line.begin_at::<F>(now);
+        assert!(line.bytes().ends_with(b"2023-11-14T22:13:20.000042"));
+        assert_eq!([line.bytes(), F::OF_REQUEST.as_bytes()].concat(), any);
+    }
+
+    #[test]
+    fn requests_are_logged_as_events_are() {
+        check_requests::<Json>();
+        check_requests::<Text>();
+    }
 }
