@@ -12,8 +12,9 @@ use jiff::{SignedDuration, Timestamp};
 const PAIRS: usize = 100_000;
 /// Above this, two classes of tokens take different times (Welch's t, and the threshold of dudect).
 const T_MAX: f64 = 4.5;
-/// A machine that is doing other things is given another chance.
-const TRIES: usize = 4;
+/// Of the order in which the two are measured; a machine that is doing other things is given another chance.
+const SEEDS: [u64; 4] =
+    [0x2545_f491_4f6c_dd1d, 0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03, 0x8cb9_2ba7_2f3d_8dd7];
 
 struct Samples {
     times: Vec<f64>,
@@ -36,22 +37,29 @@ fn pairs() -> usize {
     std::env::var("CKGATE_TIMING_PAIRS").map_or(PAIRS, |text| text.parse().unwrap())
 }
 
-/// How far apart the times of two kinds of tokens are, in units of chance.
-fn t_of(ring: &KeyRing, now: Timestamp, kinds: [&TokenBytes; 2]) -> f64 {
+/// How far apart the times of two kinds of tokens are, in units of chance, and in nanoseconds.
+///
+/// Both kinds are verified at the same address, and once before that is timed: a processor may take a cycle
+/// longer over bytes at one address than at another, which tells nothing of them and is found with so many
+/// samples.
+fn distance(ring: &KeyRing, now: Timestamp, kinds: [&TokenBytes; 2], seed: u64) -> (f64, f64) {
     let mut samples = [Samples { times: Vec::new() }, Samples { times: Vec::new() }];
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut state = seed;
     for _ in 0..2 * pairs() {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         let kind = usize::from(state & 1 == 0);
+        let token = black_box(*kinds[kind]);
+        let _ = black_box(ring.verify(black_box(&token), now));
         let began = Instant::now();
-        let _ = black_box(ring.verify(black_box(kinds[kind]), now));
+        let _ = black_box(ring.verify(black_box(&token), now));
         samples[kind].times.push(began.elapsed().as_secs_f64() * 1e9);
     }
     let [(mean_a, variance_a, count_a), (mean_b, variance_b, count_b)] =
         samples.each_mut().map(Samples::summary);
-    (mean_a - mean_b).abs() / (variance_a / count_a + variance_b / count_b).sqrt()
+    let apart = (mean_a - mean_b).abs();
+    (apart / (variance_a / count_a + variance_b / count_b).sqrt(), apart)
 }
 
 /// C-10: a tag that is wrong in its first byte, or its last, or of an id that never was: the same time.
@@ -72,7 +80,14 @@ fn refusing_a_false_tag_takes_the_same_time_wherever_it_is_wrong() {
         assert!(ring.verify(token, now).is_err());
     }
     for pair in [[&first, &last], [&first, &other_id]] {
-        let told = (0..TRIES).map(|_| t_of(&ring, now, pair)).find(|t| *t < T_MAX);
-        assert!(told.is_some(), "the time of a refusal tells where a tag is wrong");
+        let mut found = Vec::new();
+        for seed in SEEDS {
+            found.push(distance(&ring, now, pair, seed));
+            if found.last().is_some_and(|(t, _)| *t < T_MAX) {
+                break;
+            }
+        }
+        let alike = found.iter().any(|(t, _)| *t < T_MAX);
+        assert!(alike, "the time of a refusal tells where a tag is wrong; t and ns: {found:?}");
     }
 }
