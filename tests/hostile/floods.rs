@@ -17,6 +17,10 @@ const FALSE_TOKENS: usize = 20_000;
 /// On how many connections at once.
 const CONNECTIONS: usize = 8;
 
+/// What a flood may leave: log lines on their way to a slow reader, 8 MiB that wait and 8 MiB that are being
+/// written, and 8 MiB for all else. A million tokens that are remembered are more than twice that.
+const GROWTH_KIB_MAX: u64 = 24 << 10;
+
 /// Bytes that look random, the same in every run.
 fn noise() -> impl FnMut() -> u8 {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -96,7 +100,7 @@ fn flood_of_false_tokens_costs_arithmetic_only() {
     let later = stage.metric("ckgate_cache_lookups_total{result=\"Miss\"}");
     assert_eq!(later, misses, "the live token was forgotten");
     let grown = Process::of(&stage.gate).memory().saturating_sub(memory);
-    assert!(grown < 8 << 10, "{grown} KiB more than before");
+    assert!(grown < GROWTH_KIB_MAX, "{grown} KiB more than before");
 }
 
 /// D-06.
