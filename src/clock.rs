@@ -16,8 +16,9 @@ pub trait Clock: Send + Sync + 'static {
     /// The time now, never before an earlier answer.
     fn now(&self) -> Timestamp;
 
-    /// The time now, when the monotonic clock has just been read.
-    fn at(&self, _now: Instant) -> Timestamp {
+    /// The time at this moment, which is now or a little while ago: when the step under way began
+    /// ([`step_time`]). Never before an earlier answer.
+    fn at(&self, _moment: Instant) -> Timestamp {
         self.now()
     }
 }
@@ -154,16 +155,16 @@ impl Clock for SystemClock {
         self.not_before_earlier(Timestamp::now())
     }
 
-    fn at(&self, now: Instant) -> Timestamp {
+    fn at(&self, moment: Instant) -> Timestamp {
         let last =
-            READ.get().and_then(|(read, said)| Some((now.checked_duration_since(read)?, said)));
+            READ.get().and_then(|(read, said)| Some((moment.checked_duration_since(read)?, said)));
         if let Some((since, said)) = last.filter(|(since, _)| *since < READ_KEPT)
             && let Ok(at) = said.checked_add(since)
         {
             return self.not_before_earlier(at);
         }
         let said = Timestamp::now();
-        READ.set(Some((now, said)));
+        READ.set(Some((moment, said)));
         self.not_before_earlier(said)
     }
 }

@@ -80,7 +80,7 @@ def tls(run):
 
 def two_cores(run):
     """One worker on one core, and two on two, which they share with the load and the upstream."""
-    table = Table("cores", "GET on one core and on two", "workers", base="1", rows="12",
+    table = Table("cores", "GET on one core and on two", "workers", base="1", rows=("1", "2"),
                   note="The load generator and the upstream run on the second core, too, and have to share both with two workers: "
                   "the rates say less than that a request costs no more CPU on two cores than on one.")
     for number in range(run.rounds):

@@ -249,7 +249,7 @@ impl Finished<'_> {
         self.event.outcome == Outcome::Refused || self.event.is_shadowed()
     }
 
-    /// When it was over, told from when it began: the wall clock is read once a request.
+    /// When it was over, told from when it began: the wall clock is read once a request, at most.
     #[must_use]
     pub fn ended_at(&self) -> Timestamp {
         let began_at = self.event.began_at;

@@ -103,9 +103,7 @@ fn write_framing(
     }
     match length {
         Some(length) => {
-            out.put_slice(b"content-length: ");
-            out.put_slice(itoa::Buffer::new().format(length).as_bytes());
-            out.put_slice(b"\r\n");
+            write_header(out, b"content-length", itoa::Buffer::new().format(length).as_bytes());
             BodyFraming::Length(length)
         }
         None if answered.version == Version::HTTP_11 => {

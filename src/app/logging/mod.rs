@@ -184,11 +184,11 @@ impl Waiting {
         loop {
             let mut buffer = self.lock();
             // After a while in which nobody has said anything, whoever does has to wake it.
-            if !std::mem::replace(&mut buffer.is_watched, false) {
+            if !buffer.is_watched {
                 let begun = self.more.wait_while(buffer, |buffer| buffer.bytes.is_empty());
                 buffer = begun.unwrap_or_else(PoisonError::into_inner);
+                buffer.is_watched = true;
             }
-            buffer.is_watched = true;
             let is_little = |buffer: &mut Buffer| buffer.bytes.len() < GATHERED_BYTES;
             let gathered = self.more.wait_timeout_while(buffer, GATHERING, is_little);
             let (mut buffer, _) = gathered.unwrap_or_else(PoisonError::into_inner);
