@@ -16,21 +16,14 @@ const T_MAX: f64 = 4.5;
 const SEEDS: [u64; 4] =
     [0x2545_f491_4f6c_dd1d, 0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03, 0x8cb9_2ba7_2f3d_8dd7];
 
-struct Samples {
-    times: Vec<f64>,
-}
-
-impl Samples {
-    /// Mean, variance and number, without the slowest tenth: those were interrupted.
-    fn summary(&mut self) -> (f64, f64, f64) {
-        self.times.sort_by(f64::total_cmp);
-        self.times.truncate(self.times.len() * 9 / 10);
-        let count = f64::from(u32::try_from(self.times.len()).unwrap());
-        let mean = self.times.iter().sum::<f64>() / count;
-        let variance =
-            self.times.iter().map(|time| (time - mean).powi(2)).sum::<f64>() / (count - 1.0);
-        (mean, variance, count)
-    }
+/// Mean, variance and number of some times, without the slowest tenth: those were interrupted.
+fn summary(mut times: Vec<f64>) -> (f64, f64, f64) {
+    times.sort_by(f64::total_cmp);
+    times.truncate(times.len() * 9 / 10);
+    let count = f64::from(u32::try_from(times.len()).unwrap());
+    let mean = times.iter().sum::<f64>() / count;
+    let variance = times.iter().map(|time| (time - mean).powi(2)).sum::<f64>() / (count - 1.0);
+    (mean, variance, count)
 }
 
 fn pairs() -> usize {
@@ -39,25 +32,30 @@ fn pairs() -> usize {
 
 /// How far apart the times of two kinds of tokens are, in units of chance, and in nanoseconds.
 ///
-/// Both kinds are verified at the same address, and once before that is timed: a processor may take a cycle
-/// longer over bytes at one address than at another, which tells nothing of them and is found with so many
-/// samples.
+/// Nothing but their bytes may differ, since a processor takes a cycle longer over one address than over
+/// another, and with so many samples a cycle is found: each kind is as often copied from one place as from the
+/// other, verified at one address, once before that is timed, and its time is written to the same list.
 fn distance(ring: &KeyRing, now: Timestamp, kinds: [&TokenBytes; 2], seed: u64) -> (f64, f64) {
-    let mut samples = [Samples { times: Vec::new() }, Samples { times: Vec::new() }];
+    let places = [[*kinds[0], *kinds[1]], [*kinds[1], *kinds[0]]];
+    let mut samples = vec![(0, 0.0); 2 * pairs()];
     let mut state = seed;
-    for _ in 0..2 * pairs() {
+    for sample in &mut samples {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        let kind = usize::from(state & 1 == 0);
-        let token = black_box(*kinds[kind]);
+        // The high bits, of which neither tells the other.
+        let kind = usize::from(state >> 63 == 1);
+        let place = usize::from(state >> 62 & 1 == 1);
+        let token = black_box(places[place][kind ^ place]);
         let _ = black_box(ring.verify(black_box(&token), now));
         let began = Instant::now();
         let _ = black_box(ring.verify(black_box(&token), now));
-        samples[kind].times.push(began.elapsed().as_secs_f64() * 1e9);
+        *sample = (kind, began.elapsed().as_secs_f64() * 1e9);
     }
-    let [(mean_a, variance_a, count_a), (mean_b, variance_b, count_b)] =
-        samples.each_mut().map(Samples::summary);
+    let of = |kind| {
+        summary(samples.iter().filter(|sample| sample.0 == kind).map(|sample| sample.1).collect())
+    };
+    let ((mean_a, variance_a, count_a), (mean_b, variance_b, count_b)) = (of(0), of(1));
     let apart = (mean_a - mean_b).abs();
     (apart / (variance_a / count_a + variance_b / count_b).sqrt(), apart)
 }
